@@ -1,0 +1,67 @@
+"""How a command reaches the running agent: HTTP over its control socket."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+class NoAgent(Exception):
+    """No agent answers at this runtime folder."""
+
+
+class Refused(Exception):
+    """The agent understood and says no; `problems` lists why."""
+
+    def __init__(self, title: str, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(title)
+
+
+class Client:
+    """One connection to one agent. Times are in seconds."""
+
+    def __init__(self, runtime: Path, timeout: float = 60.0) -> None:
+        self._runtime = runtime
+        transport = httpx.HTTPTransport(uds=str(runtime / "control.sock"))
+        self._http = httpx.Client(transport=transport, base_url="http://pointsman", timeout=timeout)
+
+    def get(self, path: str) -> Any:
+        """Return the answer to a question that changes nothing."""
+        return self._answer("GET", path, None)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Ask for a change and return the answer."""
+        return self._answer("POST", path, body if body is not None else {})
+
+    def text(self, path: str) -> str:
+        """Return an answer that is plain text."""
+        try:
+            return self._http.get(path).text
+        except httpx.TransportError as error:
+            raise self._nobody() from error
+
+    def lines(self, path: str) -> Iterator[str]:
+        """Yield the lines of an answer as they come, without end where the agent follows something."""
+        try:
+            with self._http.stream("GET", path, timeout=None) as answer:
+                yield from answer.iter_lines()
+        except httpx.TransportError as error:
+            raise self._nobody() from error
+
+    def _answer(self, method: str, path: str, body: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise self._nobody() from error
+        content = answer.json()
+        if answer.is_error:
+            raise Refused(str(content.get("title", answer.status_code)), list(content.get("problems", [])))
+        return content
+
+    def _nobody(self) -> NoAgent:
+        return NoAgent(
+            f"no agent answers at `{self._runtime}`; "
+            "start one with `pointsman up -c FILE`, or name its folder with `--runtime`"
+        )

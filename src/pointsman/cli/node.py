@@ -1,0 +1,177 @@
+"""Commands that start, ask and end the agent of this host."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pointsman.cli import show
+from pointsman.cli.client import Client, NoAgent
+
+Runtime = Annotated[
+    Path, typer.Option("--runtime", envvar="POINTSMAN_RUNTIME", help="Runtime folder of the agent.", show_default=True)
+]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Node file.", exists=True, dir_okay=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value for programs.")]
+DEFAULT_RUNTIME = Path("/run/pointsman")
+
+
+def up(
+    config: ConfigFile,
+    observe: Annotated[bool, typer.Option(help="Decide and count, but hold nothing back.")] = False,
+    confirm_within: Annotated[
+        str, typer.Option(metavar="TIME", help="Undo everything unless `pointsman confirm` comes in time, like 60s.")
+    ] = "",
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once the host is steered.")] = False,
+) -> None:
+    """Steer this host: decision point, tunnel manager and agent in one process tree.
+
+    Example: pointsman up -c node.yaml --confirm-within 60s
+    """
+    from pointsman.node import boot
+
+    seconds = duration(confirm_within) if confirm_within else None
+    if detach:
+        boot.detached(config, observe=observe, confirm_within=seconds)
+        return
+    boot.run(config, observe=observe, confirm_within=seconds)
+
+
+def close(config: ConfigFile) -> None:
+    """Install the closed guard and exit: nothing leaves until `pointsman up`. For early boot.
+
+    Example: pointsman close -c node.yaml
+    """
+    from pointsman.node import boot
+
+    boot.close(config)
+
+
+def down(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Node file, where no agent runs.")] = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
+) -> None:
+    """Remove all that is ours from this host, the guard last. The host is then open.
+
+    Example: pointsman down
+    """
+    from pointsman.node import boot
+
+    try:
+        faults = Client(runtime).post("/v1/down")["faults"]
+    except NoAgent:
+        known = config or boot.node_file(runtime)
+        if known is None:
+            raise
+        boot.remove(known)
+        faults = []
+    for fault in faults:
+        show.error(fault)
+    print("down: the host is as it was before")
+
+
+def confirm(runtime: Runtime = DEFAULT_RUNTIME) -> None:
+    """Keep what `up --confirm-within` would undo.
+
+    Example: pointsman confirm
+    """
+    Client(runtime).post("/v1/confirm")
+    print("confirmed")
+
+
+def break_glass(
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
+    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="For how long, like 10m; at most 24h.")] = "10m",
+    end: Annotated[bool, typer.Option("--end", help="Close again now.")] = False,
+    runtime: Runtime = DEFAULT_RUNTIME,
+) -> None:
+    """Open the host for a while: nothing is captured or held back. The kernel closes it by itself.
+
+    Example: pointsman break-glass --for 10m --reason "gateway outage, ticket 4711"
+    """
+    if end:
+        Client(runtime).post("/v1/close-glass")
+        print("closed")
+        return
+    answer = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})
+    print(f"open for {for_}, until {answer['until']}")
+
+
+def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
+    """Show what is enforced now: state, policy, profiles and their tunnels.
+
+    Example: pointsman status --json
+    """
+    answer = Client(runtime).get("/v1/status")
+    if json:
+        show.as_json(answer)
+        return
+    policy = answer["policy"]
+    show.table(
+        f"node {answer['node']}",
+        ("state", "policy", "version", "rules", "proxy", "requests", "refused", "misrouted"),
+        [
+            (
+                answer["state"],
+                policy["name"],
+                policy["version"][:12],
+                policy["rules"],
+                f"pid {answer['proxy']['pid']}",
+                answer["counts"]["requests"],
+                answer["counts"]["refused"],
+                answer["counts"]["misrouted"],
+            )
+        ],
+    )
+    print()
+    show.table(
+        "profiles",
+        ("profile", "encryption", "tunnel", "leaves by", "why not"),
+        [
+            (p["name"], p["encryption"], p["tunnel"], ", ".join(p["sources"]), "; ".join(p["why"]))
+            for p in answer["profiles"]
+        ],
+    )
+    for warning in answer["warnings"]:
+        show.error(f"warning: {warning}")
+
+
+def tunnels(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
+    """Show every tunnel of the pool: its state, level and holder.
+
+    Example: pointsman tunnels
+    """
+    answer = Client(runtime).get("/v1/status")["tunnels"]
+    if json:
+        show.as_json(answer)
+        return
+    show.table(
+        "tunnels",
+        ("tunnel", "kind", "level", "state", "device", "addresses", "mtu", "handshake", "holder", "why"),
+        map(_tunnel, answer),
+    )
+
+
+def _tunnel(tunnel: dict[str, Any]) -> tuple[object, ...]:
+    age = tunnel["handshake_age"]
+    return (
+        tunnel["name"],
+        tunnel["kind"],
+        tunnel["level"],
+        tunnel["state"],
+        tunnel["device"],
+        ", ".join(tunnel["sources"]),
+        tunnel["mtu"] or "",
+        "" if age is None else f"{age:.0f} s ago",
+        tunnel["holder"],
+        tunnel["why"],
+    )
+
+
+def duration(text: str) -> int:
+    """Return a time such as `90s`, `10m` or `2h` in seconds."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not number.isdigit() or not 0 < int(number) * units[unit] <= 24 * 3600:
+        raise typer.BadParameter(f"`{text}` is not a time between 1s and 24h; write `90s`, `10m` or `2h`")
+    return int(number) * units[unit]

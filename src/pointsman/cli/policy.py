@@ -1,0 +1,125 @@
+"""Commands that check, compile, test and apply a policy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pointsman.cli import show
+from pointsman.cli.client import Client
+from pointsman.cli.node import DEFAULT_RUNTIME, AsJson, Runtime
+
+app = typer.Typer(no_args_is_help=True, help="Check, compile, test and apply a policy.")
+PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy.")]
+NodeFile = Annotated[
+    Path | None, typer.Option("--node", help="Node file: its tunnels and facts take part.", exists=True, dir_okay=False)
+]
+
+
+@app.command()
+def check(file: PolicyFile, node: NodeFile = None, json: AsJson = False) -> None:
+    """List every problem at once, each with its place and a hint; exit 1 if there is any.
+
+    Example: pointsman policy check examples/policy.yaml --node node.yaml
+    """
+    from pointsman.cli.files import checked
+    from pointsman.model.problem import Invalid
+
+    try:
+        loaded = checked(file, node)
+    except Invalid as invalid:
+        if json:
+            show.as_json({"valid": False, "problems": [show.problem_json(problem) for problem in invalid.problems]})
+        else:
+            show.problems(invalid.problems)
+        raise typer.Exit(1) from None
+    policy = loaded.policy
+    if json:
+        show.as_json(
+            {"valid": True, "name": policy.name, "version": policy.version, "rules": len(policy.rules), "problems": []}
+        )
+    else:
+        print(
+            f"{file}: no problems; {len(policy.rules)} rules, {len(policy.profiles)} profiles, "
+            f"version {policy.version[:12]}"
+        )
+
+
+@app.command("compile")
+def compile_(
+    file: PolicyFile,
+    node: NodeFile = None,
+    show_: Annotated[bool, typer.Option("--show", help="Say what it costs, and which rules multiply.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Compile the decision diagram and say what it costs the data plane.
+
+    Example: pointsman policy compile examples/policy.yaml --show
+    """
+    import time
+
+    from pointsman.cli.files import checked, facts_of
+    from pointsman.policy.cost import cost
+    from pointsman.policy.diagram import compile_policy
+
+    loaded = checked(file, node)
+    begun = time.perf_counter()
+    compiled = compile_policy(loaded.policy, facts_of(node))
+    seconds = time.perf_counter() - begun
+    found = cost(compiled.root)
+    answer = {
+        "policy": loaded.policy.name,
+        "version": loaded.policy.version,
+        "rules": len(loaded.policy.rules),
+        "seconds": round(seconds, 3),
+        "leaves": found.leaves,
+        "depth": found.depth,
+        "order": list(compiled.order),
+    }
+    if json:
+        show.as_json(answer)
+    elif show_:
+        show.table(f"policy {loaded.policy.name}", ("what", "how much"), list(answer.items()))
+
+
+@app.command("test")
+def run_tests(
+    file: PolicyFile, cases: Annotated[Path, typer.Argument(metavar="CASES", exists=True)], json: AsJson = False
+) -> None:
+    """Run a file of requests with expected decisions; exit 1 if any differs.
+
+    Example: pointsman policy test examples/policy.yaml examples/policy.test.yaml
+    """
+    from pointsman.cli.cases import run_cases
+
+    outcomes = run_cases(file, cases)
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if json:
+        show.as_json(
+            [{"name": o.name, "passed": o.passed, "expected": o.expected, "decided": o.decided} for o in outcomes]
+        )
+    else:
+        show.table(
+            "",
+            ("case", "expected", "decided", "verdict"),
+            [(o.name, o.expected, o.decided, "ok" if o.passed else "DIFFERS") for o in outcomes],
+        )
+        print(f"{len(outcomes) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def apply(file: PolicyFile, runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
+    """Put a policy in force without losing a request; a bad one changes nothing.
+
+    Example: pointsman policy apply policy.yaml
+    """
+    from pointsman.cli.files import read_text
+
+    body = {"text": read_text(file), "name": str(file), "folder": str(file.resolve().parent)}
+    answer = Client(runtime, timeout=120).post("/v1/policy", body)
+    if json:
+        show.as_json(answer)
+    else:
+        print(f"policy {answer['policy']} is in force, version {answer['version'][:12]}, after {answer['seconds']} s")

@@ -1,0 +1,191 @@
+"""Everything that led to a decision, gathered for one request by the code that enforces it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pointsman.cli.asked import Asked, as_request
+from pointsman.cli.client import Client, NoAgent
+from pointsman.cli.files import read_bytes, reader
+from pointsman.model.attribute import Attribute, Claim, Header, NodeFact, Value
+from pointsman.model.context import Absent, Context, Request
+from pointsman.model.decision import Deny, Malformed, Misdirected, Permit
+from pointsman.model.policy import Policy
+from pointsman.model.tunnel import Kind, State, Tunnel
+from pointsman.policy.context import attributes_of, read
+from pointsman.policy.decide import decide
+from pointsman.policy.diagram import compile_policy
+from pointsman.policy.evaluate import satisfied
+from pointsman.policy.token import verified
+from pointsman.tunnels.leases import assign
+from pointsman.tunnels.select import Chosen
+
+Decided = Permit | Deny | Malformed | Misdirected
+
+
+def reasons(
+    asked: Asked,
+    claims: Mapping[str, object] | None,
+    token: str,
+    policy_file: Path | None,
+    node_file: Path | None,
+    runtime: Path,
+    now: float,
+) -> dict[str, Any]:
+    """Return the whole explanation. `now` is in seconds since 1970 and judges the token."""
+    policy, tunnels, facts = _world(policy_file, node_file, runtime)
+    request, assumed = as_request(asked, policy)
+    given, said = _identity(request, claims, token, policy, now)
+    context, decision = judge(policy, request, given, facts)
+    profile = decision.profile if isinstance(decision, Permit) else ""
+    tunnel, objections = _tunnel(policy, profile, tunnels)
+    return {
+        "context": _told(policy, context),
+        "trace": [
+            {"attribute": step.attribute, "asked": step.asked, "answer": step.answer}
+            for step in (decision.trace if isinstance(decision, Permit | Deny) else ())
+        ],
+        "decision": in_words(decision),
+        "rule": decision.rule if isinstance(decision, Permit | Deny) else "",
+        "profile": profile,
+        "tunnel": tunnel,
+        "objections": objections,
+        "assumed": [*assumed, *said],
+        "policy": {"name": policy.name, "version": policy.version},
+    }
+
+
+def judge(
+    policy: Policy, request: Request, claims: Mapping[str, object] | None, facts: Mapping[str, Value]
+) -> tuple[Context | None, Decided]:
+    """Return the context of a request, where it has one, and the decision."""
+    context = read(request, policy, claims)
+    if not isinstance(context, Context):
+        return None, context
+    return context, decide(compile_policy(policy, facts), context)
+
+
+def in_words(decision: Decided) -> str:
+    """Return a decision as one line for people."""
+    match decision:
+        case Permit(profile):
+            return f"profile {profile}"
+        case Deny(_, _, absent):
+            return f"deny (403): rests on `{absent}`, which this request does not have" if absent else "deny (403)"
+        case Malformed(why):
+            return f"malformed (400): {why}"
+        case Misdirected(destination, address):
+            return f"misdirected (421): {address} is no address of destination `{destination}`"
+
+
+def _world(
+    policy_file: Path | None, node_file: Path | None, runtime: Path
+) -> tuple[Policy, tuple[Tunnel, ...], Mapping[str, Value]]:
+    from pointsman.node import applied
+    from pointsman.node.boot import node_file as last_node_file
+    from pointsman.node.config import load_node
+    from pointsman.policy.load import load_policy
+
+    known = node_file or last_node_file(runtime)
+    if policy_file is None and known is None:
+        raise NoAgent(f"no agent runs at `{runtime}`: name a policy with `--policy FILE`")
+    node = load_node(known) if known else None
+    if policy_file is not None:
+        policy = load_policy(read_bytes(policy_file), str(policy_file), reader(policy_file.parent))
+    elif node is not None:
+        source = applied.recall(node.state / "policy.json")
+        if source is None:
+            raise NoAgent(f"no policy was applied at `{runtime}` yet: name one with `--policy FILE`")
+        policy = applied.again(source)
+    facts = {f"node.{name}": value for name, value in node.facts} if node else {}
+    try:
+        live = Client(runtime, timeout=5).get("/v1/status")["tunnels"]
+    except NoAgent:
+        live = []
+    if live:
+        return policy, tuple(map(_live, live)), facts
+    return policy, _declared(node_file), facts
+
+
+def _declared(node_file: Path | None) -> tuple[Tunnel, ...]:
+    from pointsman.node.config import load_node
+
+    if node_file is None:
+        return ()
+    return tuple(
+        Tunnel(e.name, e.kind, e.level, e.labels, State.UP, e.device or "as-if-up", (), (), 0, 0)
+        for e in load_node(node_file).entries
+    )
+
+
+def _live(tunnel: Mapping[str, Any]) -> Tunnel:
+    from pointsman.model.profile import Level
+
+    return Tunnel(
+        name=tunnel["name"],
+        kind=Kind(tunnel["kind"]),
+        level=Level[tunnel["level"].upper()],
+        labels=tuple(sorted(tunnel["labels"].items())),
+        state=State(tunnel["state"]),
+        device=tunnel["device"],
+        sources=tuple(tunnel["sources"]),
+        endpoints=(),
+        table=tunnel["table"],
+        mtu=tunnel["mtu"],
+        why=tunnel["why"],
+    )
+
+
+def _identity(
+    request: Request, claims: Mapping[str, object] | None, token: str, policy: Policy, now: float
+) -> tuple[Mapping[str, object] | None, tuple[str, ...]]:
+    if claims is not None:
+        return claims, ("the claims are taken as if a verified token had them",)
+    identity = policy.identity
+    if identity is None:
+        return None, ()
+    sent = token or ",".join(value for name, value in request.headers if name == identity.header)
+    sent = sent.removeprefix(identity.prefix) if identity.prefix else sent
+    if not sent:
+        return None, ()
+    answer = verified(sent, identity, now)
+    return (None, (f"the token proves nothing: {answer}",)) if isinstance(answer, str) else (answer, ())
+
+
+def _tunnel(policy: Policy, profile: str, tunnels: tuple[Tunnel, ...]) -> tuple[str, list[str]]:
+    if not profile or not tunnels:
+        return "", []
+    selection = assign(policy.profiles, tunnels, ()).selections[profile]
+    found = [f"{r.tunnel}: {objection}" for r in selection.rejected for objection in r.objections]
+    return (selection.tunnel if isinstance(selection, Chosen) else ""), found
+
+
+def _told(policy: Policy, context: Context | None) -> list[dict[str, object]]:
+    if context is None:
+        return []
+    told: list[dict[str, object]] = []
+    for attribute in attributes_of(policy):
+        fact = context.facts.get(attribute.name)
+        if fact is None:
+            continue
+        missing = fact.why if isinstance(fact, Absent) else ""
+        value = None if isinstance(fact, Absent) else fact
+        told.append(
+            {"attribute": attribute.name, "value": value, "source": _source(attribute, policy), "absent": missing}
+        )
+    for name, cases in policy.derived:
+        known = next((value for value, formula in cases if satisfied(formula, context.facts)), None)
+        missing = "" if known is not None else "nothing declares it for this request"
+        told.append({"attribute": name, "value": known, "source": "derived from the facts above", "absent": missing})
+    return told
+
+
+def _source(attribute: Attribute, policy: Policy) -> str:
+    match attribute.source:
+        case Claim(name):
+            return f"claim `{name}` of the verified token"
+        case Header(name):
+            return f"header `{name}`, trusted by the policy"
+        case NodeFact():
+            return "the node file"
+    return "the interception"

@@ -1,0 +1,1 @@
+"""Decision diagram and tunnels in, Envoy resources and nftables rule sets out. Pure."""

@@ -1,0 +1,78 @@
+"""Lanes as Envoy clusters: whatever leaves by one is bound by mark, device and source address, or does not leave."""
+
+import base64
+from collections.abc import Iterable
+
+from pointsman.dataplane.envoy import Json, Object, typed
+from pointsman.model.entry import Entry
+from pointsman.model.tunnel import Lane
+
+SOL_SOCKET = 1
+SO_BINDTODEVICE = 25
+SO_MARK = 36
+
+
+def compile_clusters(lanes: Iterable[Lane], entries: Iterable[Entry]) -> list[Object]:
+    """Return a cluster for each lane, and one for each entry whose plain TCP flows a lane carries."""
+    by_name = {lane.cluster: lane for lane in sorted(lanes, key=lambda lane: lane.cluster)}
+    return [_cluster(name, lane) for name, lane in by_name.items()] + [
+        _cluster(entry_cluster(entry.port), by_name[entry.lane]) for entry in entries if entry.lane in by_name
+    ]
+
+
+def entry_cluster(port: int | str) -> str:
+    """Return the name of the cluster that carries the plain TCP flows of an entry port."""
+    return f"entry-{port}"
+
+
+def _cluster(name: str, lane: Lane) -> Object:
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        metadata={"filter_metadata": {"pointsman": {"lane": lane.cluster}}},
+        type="ORIGINAL_DST",
+        lb_policy="CLUSTER_PROVIDED",
+        connect_timeout="5s",
+        cleanup_interval="60s",
+        per_connection_buffer_limit_bytes=65536,
+        upstream_bind_config=_binding(lane),
+        circuit_breakers={
+            "thresholds": [
+                {
+                    "max_connections": 4096,
+                    "max_pending_requests": 1024,
+                    "max_requests": 8192,
+                    "max_retries": 0,
+                    "track_remaining": True,
+                }
+            ]
+        },
+        typed_extension_protocol_options={
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                common_http_protocol_options={"idle_timeout": "60s", "max_headers_count": 100},
+                # what came as HTTP/2 leaves as HTTP/2: gRPC needs it
+                use_downstream_protocol_config={
+                    "http_protocol_options": {},
+                    "http2_protocol_options": {
+                        "initial_stream_window_size": 65536,
+                        "initial_connection_window_size": 1048576,
+                    },
+                },
+            )
+        },
+    )
+
+
+def _binding(lane: Lane) -> Object:
+    first, *others = sorted(lane.sources, key=lambda source: (":" in source, source))
+    extra: list[Json] = [{"address": {"address": source, "port_value": 0}} for source in others]
+    device = base64.b64encode(lane.device.encode() + b"\0").decode()
+    return {
+        "source_address": {"address": first, "port_value": 0},
+        **({"extra_source_addresses": extra} if extra else {}),
+        "socket_options": [
+            {"level": SOL_SOCKET, "name": SO_MARK, "int_value": lane.mark, "state": "STATE_PREBIND"},
+            {"level": SOL_SOCKET, "name": SO_BINDTODEVICE, "buf_value": device, "state": "STATE_PREBIND"},
+        ],
+    }

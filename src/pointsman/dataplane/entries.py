@@ -1,0 +1,80 @@
+"""Which entry ports exist: one for each way of reading the bytes, class of users and plain TCP outcome.
+
+A port is `base + 100 * class + outcome`, so its first three digits are the class. Class 0 holds the ports of
+mode `tcp`; every other class stands for one user, the first of them for all users that no rule names. A port
+keeps its meaning for as long as it is wanted: connections that are already in it never change theirs.
+"""
+
+from collections.abc import Iterable
+
+from pointsman.model.entry import Entry, Mode
+from pointsman.model.problem import Invalid, Place, Problem
+
+BASE = 20000
+BLOCK = 100
+CLASSES = 100
+
+
+def plan(
+    uids: Iterable[int],
+    lanes: Iterable[str],
+    modes: Iterable[Mode],
+    before: tuple[Entry, ...] = (),
+    base: int = BASE,
+) -> tuple[Entry, ...]:
+    """Return the entries for these users and lanes; those that were there before keep their ports.
+
+    `lanes` are the names of all clusters that a plain TCP flow may be sent to, whether usable now or not: a
+    tunnel that comes or goes then changes no listener. Every mode also has an entry for flows that are refused.
+    """
+    wanted = frozenset(modes)
+    users: tuple[int | None, ...] = (None, *sorted(frozenset(uids)))
+    outcomes = ("", *sorted(frozenset(lanes)))
+    blocks = _blocks(users, before, base)
+    found = []
+    if Mode.TCP in wanted:
+        found += _outcomes(Mode.TCP, None, base, base, outcomes, before)
+    for user, block in blocks.items():
+        if Mode.HTTP in wanted:
+            found.append(Entry(block, Mode.HTTP, user))
+        if Mode.AUTO in wanted:
+            found += _outcomes(Mode.AUTO, user, block, block + 1, outcomes, before)
+    return tuple(sorted(found, key=lambda entry: entry.port))
+
+
+def user_class(entries: Iterable[Entry], uid: int | None) -> int:
+    """Return what stands for this user in the request's context: the first three digits of its entry ports."""
+    return next(entry.port // BLOCK for entry in entries if entry.uid == uid and entry.mode is not Mode.TCP)
+
+
+def user_classes(entries: Iterable[Entry]) -> dict[int, int]:
+    """Return the class of each user that has one of its own."""
+    return {entry.uid: entry.port // BLOCK for entry in entries if entry.uid is not None}
+
+
+def _blocks(users: tuple[int | None, ...], before: tuple[Entry, ...], base: int) -> dict[int | None, int]:
+    held = {entry.uid: entry.port // BLOCK * BLOCK for entry in before if entry.mode is not Mode.TCP}
+    blocks = {None: base + BLOCK} | {user: held[user] for user in users if user in held}
+    free = (base + BLOCK * number for number in range(2, CLASSES) if base + BLOCK * number not in blocks.values())
+    for user in users:
+        if user not in blocks:
+            blocks[user] = _next(free, f"{len(users) - 1} users are named in the rules", CLASSES - 2)
+    return blocks
+
+
+def _outcomes(
+    mode: Mode, user: int | None, block: int, first: int, outcomes: tuple[str, ...], before: tuple[Entry, ...]
+) -> list[Entry]:
+    ports = {entry.lane: entry.port for entry in before if entry.mode is mode and entry.uid == user}
+    held = {lane: ports[lane] for lane in outcomes if lane in ports}
+    free = (port for port in range(first, block + BLOCK) if port not in held.values())
+    for lane in outcomes:
+        if lane not in held:
+            held[lane] = _next(free, f"{len(outcomes) - 1} profiles on tunnels can carry plain TCP", BLOCK - 2)
+    return [Entry(port, mode, user, lane) for lane, port in held.items()]
+
+
+def _next(free: Iterable[int], what: str, most: int) -> int:
+    for port in free:
+        return port
+    raise Invalid([Problem(Place(), "too-many-entries", what, f"at most {most} have entry ports of their own")])

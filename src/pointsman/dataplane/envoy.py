@@ -1,0 +1,54 @@
+"""The few words of Envoy's configuration language that all its resources are written with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Object = dict[str, Json]
+
+TYPES = "type.googleapis.com/"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the proxy's files need to know of the node.
+
+    `folder` is where they lie, `state` a folder of the proxy's own for its admin socket. `workers` is the
+    number of worker threads.
+    """
+
+    folder: str
+    state: str
+    access_log: str
+    node: str = "node"
+    workers: int = 2
+    ipv6: bool = True
+    most_connections: int = 8000
+    heap_bytes: int = 1 << 30
+
+    @property
+    def admin(self) -> str:
+        """Return the path of the admin socket."""
+        return f"{self.state}/admin.sock"
+
+
+def typed(kind: str, /, **fields: Json) -> Object:
+    """Return a message of this type."""
+    return {"@type": TYPES + kind, **fields}
+
+
+def extension(name: str, config: Object) -> Object:
+    """Return an extension under its name."""
+    return {"name": name, "typed_config": config}
+
+
+def watched(settings: Settings, kind: str) -> Object:
+    """Return the source of resources of this kind: a file in a folder of its own, replaced by renaming."""
+    folder = f"{settings.folder}/{kind}"
+    return {"path_config_source": {"path": f"{folder}/{kind}.json", "watched_directory": {"path": folder}}}
+
+
+def text(value: Json | Mapping[str, Json]) -> str:
+    """Return a value as JSON, the same text for the same value."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"

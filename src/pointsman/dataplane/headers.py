@@ -1,0 +1,93 @@
+"""Which request header carries which fact inside the proxy.
+
+Every name that starts with `x-pointsman-` is removed from what a client sends before anything is decided, and
+from what leaves.
+"""
+
+from collections.abc import Iterable
+
+from pointsman.model.attribute import Attribute, Builtin, Claim, Header
+from pointsman.model.formula import And, Atom, Formula, Not, Or
+from pointsman.model.policy import Policy
+from pointsman.policy.context import attributes_of
+
+OWN = "x-pointsman-"
+PATH = OWN + "path"
+ADDRESS = OWN + "address"
+PORT = OWN + "port"
+ENTRY = OWN + "entry"
+USER_CLASS = OWN + "class"
+PROTOCOL = OWN + "protocol"
+
+# How each built-in header comes to its value. The order matters: a class is cut out of the entry.
+SOURCES = {
+    PATH: "%PATH(NQ)%",
+    ADDRESS: "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%",
+    PORT: "%DOWNSTREAM_LOCAL_PORT%",
+    ENTRY: "%DOWNSTREAM_DIRECT_LOCAL_PORT%",
+    USER_CLASS: f"%REQ({ENTRY}):3%",
+    PROTOCOL: "%PROTOCOL% %REQ(:METHOD)% %REQ(CONTENT-TYPE)%",
+}
+
+BUILTINS = {
+    "request.method": ":method",
+    "request.path": PATH,
+    "request.host": ":authority",
+    "destination.address": ADDRESS,
+    "destination.port": PORT,
+    "process.uid": USER_CLASS,
+    "request.protocol": PROTOCOL,
+}
+
+# A call is gRPC only as HTTP/2 POST with the media type itself or one with a suffix (RFC 9110, 8.3.1).
+GRPC = r"HTTP/2 POST (?i:application/grpc)(?:\+[^\s;,]+)?[ \t]*(?:;.*)?"
+
+
+def header_of(attribute: Attribute) -> str | None:
+    """Return the header in which the route tree finds this attribute; None where it is known without one."""
+    source = attribute.source
+    if isinstance(source, Claim):
+        return claim_header(source.name)
+    if isinstance(source, Header):
+        return source.name
+    if isinstance(source, Builtin):
+        return BUILTINS.get(attribute.name)
+    return None
+
+
+def claim_header(claim: str) -> str:
+    """Return the header for a claim. Different claims never share one."""
+    return f"{OWN}claim-" + "".join(
+        letter if letter.isascii() and (letter.islower() or letter.isdigit()) else f".{ord(letter):x}."
+        for letter in claim
+    )
+
+
+def asked(policy: Policy) -> tuple[Attribute, ...]:
+    """Return the attributes that some rule asks about, by name."""
+    names = {name for rule in policy.rules for name in _names(rule.when)}
+    return tuple(sorted((one for one in attributes_of(policy) if one.name in names), key=lambda one: one.name))
+
+
+def claims(policy: Policy) -> tuple[str, ...]:
+    """Return the claims that some rule asks about."""
+    return tuple(sorted({one.source.name for one in asked(policy) if isinstance(one.source, Claim)}))
+
+
+def needed(policy: Policy) -> tuple[str, ...]:
+    """Return the built-in headers that must be set for this policy, in the order of setting them."""
+    found = {BUILTINS[one.name] for one in asked(policy) if isinstance(one.source, Builtin) and one.name in BUILTINS}
+    found |= {ADDRESS} | ({PORT} if any(one.ports for one in policy.destinations) else set())
+    if USER_CLASS in found:
+        found.add(ENTRY)
+    return tuple(name for name in SOURCES if name in found)
+
+
+def _names(formula: Formula) -> Iterable[str]:
+    if isinstance(formula, Atom):
+        yield formula.attribute
+    elif isinstance(formula, Not):
+        yield from _names(formula.part)
+    elif isinstance(formula, And | Or):
+        for part in formula.parts:
+            yield from _names(part)

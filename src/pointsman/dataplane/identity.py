@@ -1,0 +1,87 @@
+"""Users from verified tokens: the filters that check the token and hand its claims to the route tree.
+
+Claims become headers only here, after every header of such a name was removed from the request. A token that
+is missing, foreign or wrong gives no claims and is no error: the tree decides without a user.
+"""
+
+from pointsman.dataplane.envoy import Json, Object, extension, typed
+from pointsman.dataplane.headers import claim_header
+from pointsman.model.policy import Identity
+
+JWT = "envoy.filters.http.jwt_authn"
+SUBJECT = f"%DYNAMIC_METADATA({JWT}:payload:sub)%"
+DECISION = "pointsman.decision"
+
+
+def compile_identity(identity: Identity | None, claims: tuple[str, ...]) -> list[Object]:
+    """Return the filters in their order; the last one names the decision and has the route chosen anew.
+
+    Lists keep their JSON form this way. The verifier's own `claim_to_headers` turns them into base64.
+    """
+    filters = [] if identity is None else [_verify(identity)]
+    if claims and identity is not None:
+        filters.append(_publish(claims))
+    return [*filters, _name_decision(clear=bool(claims and identity is not None))]
+
+
+def _verify(identity: Identity) -> Object:
+    audiences: list[Json] = list(identity.audiences)
+    provider: Object = {
+        "issuer": identity.issuer,
+        "audiences": audiences,
+        "from_headers": [{"name": identity.header, **_prefix(identity.prefix)}],
+        "local_jwks": {"inline_string": identity.keys},
+        "forward": identity.forward,
+        "require_expiration": True,
+        "clock_skew_seconds": identity.skew,
+        "payload_in_metadata": "payload",
+        "jwt_cache_config": {"jwt_cache_size": 1000},
+    }
+    anyone: list[Json] = [{"provider_name": "identity"}, {"allow_missing_or_failed": {}}]
+    return extension(
+        JWT,
+        typed(
+            "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            providers={"identity": provider},
+            rules=[{"match": {"prefix": ""}, "requires": {"requires_any": {"requirements": anyone}}}],
+        ),
+    )
+
+
+def _prefix(prefix: str) -> Object:
+    return {"value_prefix": prefix} if prefix else {}
+
+
+def _publish(claims: tuple[str, ...]) -> Object:
+    mutations: list[Json] = [
+        {
+            "append": {
+                "header": {"key": claim_header(claim), "value": f"%DYNAMIC_METADATA({JWT}:payload:{claim})%"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        }
+        for claim in claims
+    ]
+    return extension(
+        "envoy.filters.http.header_mutation",
+        typed(
+            "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            mutations={"request_mutations": mutations},
+        ),
+    )
+
+
+def _name_decision(clear: bool) -> Object:
+    decision: Json = {
+        "object_key": DECISION,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": "%UNIQUE_ID%"}},
+    }
+    return extension(
+        "envoy.filters.http.set_filter_state",
+        typed(
+            "envoy.extensions.filters.http.set_filter_state.v3.Config",
+            on_request_headers=[decision],
+            **({"clear_route_cache": True} if clear else {}),
+        ),
+    )

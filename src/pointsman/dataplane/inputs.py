@@ -1,0 +1,275 @@
+"""How does the proxy see an attribute? In which header it is, how values are written there, how tests are asked."""
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Iterable, Mapping, assert_never
+
+import re2
+
+from pointsman.dataplane import headers
+from pointsman.dataplane.envoy import Json, Object, extension, typed
+from pointsman.dataplane.ranges import ANY, at_least
+from pointsman.model.attribute import Attribute, Builtin, Claim, Type, Value
+from pointsman.model.formula import (
+    AtLeast,
+    Contains,
+    Equals,
+    Matches,
+    Prefix,
+    Present,
+    Substring,
+    Suffix,
+    Test,
+    Within,
+)
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_SPACE = r"[ \t\r\n]*"
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The header's value is the attribute's value as text; numbers are decimal. `values` are the declared ones.
+
+    `always` says that every request has this header with a usable value.
+    """
+
+    header: str
+    type: Type = Type.STRING
+    values: tuple[Value, ...] | None = None
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The header is an authority: any case, perhaps with a final dot and a port."""
+
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The header is a list: a JSON array of strings, or members between commas."""
+
+    header: str
+    json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """The header tells values by patterns; what fits none is `otherwise`. Such an attribute is never absent."""
+
+    header: str
+    patterns: tuple[tuple[Value, str], ...]
+    otherwise: Value
+
+
+Input = Plain | Host | Listed | Coded
+Inputs = Mapping[str, Input]
+
+
+def inputs_of(attributes: Iterable[Attribute]) -> dict[str, Input]:
+    """Return how each attribute is found in a request, by its name."""
+    found: dict[str, Input] = {}
+    for attribute in attributes:
+        header = headers.header_of(attribute)
+        if header is None:
+            continue
+        if attribute.name == "request.protocol":
+            found[attribute.name] = Coded(header, (("grpc", headers.GRPC),), "http")
+        elif attribute.name == "request.host":
+            found[attribute.name] = Host(header)
+        elif attribute.type is Type.STRINGS:
+            found[attribute.name] = Listed(header, json=isinstance(attribute.source, Claim))
+        else:
+            found[attribute.name] = Plain(header, attribute.type, attribute.values, isinstance(attribute.source, Builtin))
+    return found
+
+
+def ask(entry: Input, test: Test) -> Object | bool:
+    """Return the predicate for a test, or its outcome where that is known."""
+    match entry:
+        case Plain():
+            return _ask_plain(entry, test)
+        case Host(header):
+            if isinstance(test, Present):
+                return True
+            pattern = _host_pattern(test)
+            return pattern is not None and matches(header, pattern)
+        case Listed(header, json):
+            if isinstance(test, Contains):
+                return matches(header, _json_member(test.member) if json else _comma_member(test.member))
+            if isinstance(test, Present):
+                return matches(header, rf"{_SPACE}\[.*\]{_SPACE}" if json else r".*[^, \t].*")
+            return False
+        case Coded(header, patterns, otherwise):
+            if isinstance(test, Equals):
+                known = dict(patterns)
+                if test.value in known:
+                    return matches(header, known[test.value])
+                return test.value == otherwise and negation(either([matches(header, one) for one in known.values()]))
+            return isinstance(test, Present)
+        case _:
+            assert_never(entry)
+
+
+def exact(entry: Input, value: Value) -> str | None:
+    """Return the only text of a value, where a look-up in a table can find it."""
+    if not isinstance(entry, Plain):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def any_of(entry: Input, values: Iterable[Value]) -> Object | bool:
+    """Return the predicate that the attribute is one of these values."""
+    if isinstance(entry, Plain):
+        texts = [text for text in (exact(entry, value) for value in values) if text]
+        if len(texts) == 1:
+            return value_match(entry.header, exact=texts[0])
+        return matches(entry.header, "|".join(re2.escape(text) for text in sorted(texts)))
+    return either([ask(entry, Equals(value)) for value in values])
+
+
+def matches(header: str, pattern: str) -> Object:
+    """Hold where the whole value fits a pattern."""
+    return value_match(header, safe_regex={"google_re2": {}, "regex": pattern})
+
+
+def value_match(header: str, **match: Json) -> Object:
+    """Hold where a header's value matches."""
+    return {"single_predicate": {"input": header_input(header), "value_match": match}}
+
+
+def header_input(header: str) -> Object:
+    """Return the input that reads a header."""
+    return extension("header", typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=header))
+
+
+def negation(part: Object | bool) -> Object | bool:
+    """Return where a predicate does not hold."""
+    if isinstance(part, bool):
+        return not part
+    inner = part.get("not_matcher")
+    return inner if isinstance(inner, dict) else {"not_matcher": part}
+
+
+def both(parts: Iterable[Object | bool]) -> Object | bool:
+    """Return where all predicates hold."""
+    return _joined("and_matcher", list(parts), neutral=True)
+
+
+def either(parts: Iterable[Object | bool]) -> Object | bool:
+    """Return where one of the predicates holds."""
+    return _joined("or_matcher", list(parts), neutral=False)
+
+
+def _joined(kind: str, parts: list[Object | bool], neutral: bool) -> Object | bool:
+    if any(isinstance(part, bool) and part is not neutral for part in parts):
+        return not neutral
+    kept: list[Json] = [part for part in parts if not isinstance(part, bool)]
+    if not kept:
+        return neutral
+    only = kept[0]
+    return only if len(kept) == 1 and isinstance(only, dict) else {kind: {"predicate": kept}}
+
+
+def _ask_plain(entry: Plain, test: Test) -> Object | bool:
+    header = entry.header
+    match test:
+        case Equals(value):
+            text = exact(entry, value)
+            return bool(text) and value_match(header, exact=text)
+        case Prefix(text):
+            return value_match(header, prefix=text)
+        case Suffix(text):
+            return value_match(header, suffix=text)
+        case Substring(text):
+            return value_match(header, contains=text)
+        case Matches(pattern):
+            return matches(header, f"(?s:.*){_group(pattern)}(?s:.*)")
+        case AtLeast(bound):
+            pattern_or_none = at_least(bound)
+            return pattern_or_none is not None and matches(header, pattern_or_none)
+        case Within(network):
+            return _within(header, [network])
+        case Present():
+            return _present(entry)
+    return False
+
+
+def _present(entry: Plain) -> Object | bool:
+    if entry.always:
+        return True
+    values = (True, False) if entry.type is Type.BOOL else entry.values
+    if values is not None:
+        return any_of(entry, values)
+    if entry.type is Type.IP:
+        return _within(entry.header, ["0.0.0.0/0", "::/0"])
+    return matches(entry.header, ANY if entry.type is Type.INT else "(?s:.+)")
+
+
+def _within(header: str, networks: Iterable[str]) -> Object:
+    ranges: list[Json] = []
+    for text in networks:
+        network = ip_network(text)
+        ranges.append({"address_prefix": str(network.network_address), "prefix_len": network.prefixlen})
+    matcher = typed("envoy.extensions.matching.input_matchers.ip.v3.Ip", cidr_ranges=ranges, stat_prefix="address")
+    custom = extension("envoy.matching.matchers.ip", matcher)
+    return {"single_predicate": {"input": header_input(header), "custom_match": custom}}
+
+
+def _group(pattern: str) -> str:
+    """Return a pattern so that nothing in it reaches beyond it: an open `\\Q` is closed."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(f"(?:{pattern})", options=options)
+    except re2.error:
+        return f"(?:{pattern}\\E)"
+    return f"(?:{pattern})"
+
+
+def _host_pattern(test: Test) -> str | None:
+    """Return the pattern of authorities whose host passes the test; hosts are in lower case."""
+    part, last, tail = r"[a-z0-9_.:\-]*", r"[a-z0-9_\-\]]", r"\.?(?::[0-9]+)?"
+    inside = r"(?:[a-z0-9_.\-]*|\[[a-f0-9:.]*\]?)"
+    match test:
+        case Equals(str(text)) if text == text.lower():
+            return f"(?i:{re2.escape(text)}){tail}"
+        case Prefix(text) if text == text.lower():
+            rest = rf"(?:{part}{last})" + ("" if text.endswith((".", ":", "[")) else "?")
+            end = "" if text.startswith("[") else r"(?:[a-z0-9_.\-]*" + last + ")" + ("" if text.endswith(".") else "?")
+            return f"(?i:{re2.escape(text)}{end or rest}){tail}"
+        case Suffix(text) if text == text.lower() and not text.endswith("."):
+            return f"(?i:{inside}{re2.escape(text)}){tail}"
+        case Substring(text) if text == text.lower():
+            after = r"[a-z0-9_.:\]\-]*" + last if text.endswith((".", ":")) else rf"(?:[a-z0-9_.:\]\-]*{last})?"
+            return rf"(?i:{inside}{re2.escape(text)}{after}){tail}"
+        case Matches(pattern):
+            return f"(?is:.*{_group(pattern)}.*)"
+    return None
+
+
+def _json_member(member: str) -> str:
+    """Return the pattern of JSON arrays of strings that have this member, however its characters are escaped."""
+    text = "".join(_json_character(character) for character in member)
+    one = rf"{_SPACE}{_STRING}{_SPACE}"
+    return rf'(?s:{_SPACE}\[(?:{one},)*{_SPACE}"{text}"{_SPACE}(?:,{one})*\]{_SPACE})'
+
+
+def _json_character(character: str) -> str:
+    short = {'"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    units = character.encode("utf-16-be")
+    escaped = "".join(rf"\\u(?i:{units[n : n + 2].hex()})" for n in range(0, len(units), 2))
+    ways = [escaped]
+    if character in short:
+        ways.append(re2.escape(short[character]))
+    if character not in '"\\' and character >= " ":
+        ways.append(re2.escape(character))
+    return "(?:" + "|".join(ways) + ")"
+
+
+def _comma_member(member: str) -> str:
+    if not member or "," in member or member != member.strip(" \t"):
+        return r"[^\x00-\x{10FFFF}]"
+    return rf"(?:.*,)?[ \t]*{re2.escape(member)}[ \t]*(?:,.*)?"

@@ -1,0 +1,94 @@
+"""The guard's chains for what stays inside or comes in: forged marks, capture, entries, replies, forwarded packets."""
+
+from pointsman.dataplane import treatment
+from pointsman.dataplane.capture import Capture
+from pointsman.dataplane.nftables import Chain, device, mark, rules, users
+from pointsman.dataplane.ours import Ours
+from pointsman.model.tunnel import Lane
+
+COUNTERS = ("dropped_spoofed", "dropped_entry", "dropped_tunnel_new", "dropped_other_device", "dropped_forwarded")
+
+
+def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
+    """Return the chains. Nothing in here frees a packet: that is for the chains in `leaving` to say."""
+    return (
+        _strip(ours),
+        _capture(ours, capture),
+        *capture.chains,
+        _arriving(),
+        _inbound(ours),
+        *(_returning(lane, ours.buckets.get(lane.profile, "")) for lane in ours.lanes),
+        _forwarded(ours),
+    )
+
+
+def _strip(ours: Ours) -> Chain:
+    not_ours = f"meta mark & {mark(ours.mask)} != 0 meta skuid != {users({ours.proxy, ours.tunnel})}"
+    return Chain(
+        "strip",
+        (f"{not_ours} meta mark set meta mark & {ours.rest}",),
+        "type route hook output priority -150; policy accept;",
+    )
+
+
+def _capture(ours: Ours, capture: Capture) -> Chain:
+    """Redirect what has an owner. It runs before the redirects of others, which have priority -100."""
+    return Chain(
+        "capture",
+        rules(
+            'oifname "lo" return',
+            "meta nfproto @glass return" if ours.glass else "",
+            f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} return",
+            "meta l4proto tcp ip daddr . th dport @resolvers4 return",
+            "meta l4proto tcp ip6 daddr . th dport @resolvers6 return",
+            f"meta skuid >= 0 meta l4proto tcp goto {capture.chains[0].name}" if capture.chains else "",
+        ),
+        "type nat hook output priority -110; policy accept;",
+    )
+
+
+def _arriving() -> Chain:
+    """Packets to a tunnel's own address come out of that tunnel or from this host (CVE-2019-14899)."""
+    return Chain(
+        "arriving",
+        (
+            'iifname "lo" accept',
+            "ip daddr @inner4 ip daddr . iifname != @inner4_on counter name dropped_spoofed drop",
+            "ip6 daddr @inner6 ip6 daddr . iifname != @inner6_on counter name dropped_spoofed drop",
+        ),
+        "type filter hook prerouting priority -300; policy accept;",
+    )
+
+
+def _inbound(ours: Ours) -> Chain:
+    back = ours.by_mark("ct mark", "return")
+    return Chain(
+        "inbound",
+        rules(
+            'iifname "lo" tcp dport @entries ct status dnat accept',
+            "tcp dport @entries counter name dropped_entry reject with tcp reset",
+            'iifname "lo" accept',
+            [f"ct direction reply {back}", f"ct state related {back}"] if back else "",
+            "iifname @tunnels counter name dropped_tunnel_new drop",
+        ),
+        "type filter hook input priority 0; policy accept;",
+    )
+
+
+def _returning(lane: Lane, bucket: str) -> Chain:
+    return Chain(
+        f"return_{lane.mark:08x}",
+        (
+            f"iifname != {device(lane.device)} counter name dropped_other_device drop",
+            *treatment.inbound(bucket),
+            f"counter name lane_{lane.mark:08x}_in accept",
+        ),
+    )
+
+
+def _forwarded(ours: Ours) -> Chain:
+    return Chain(
+        "forwarded",
+        rules("meta nfproto @glass accept" if ours.glass else "", "counter name dropped_forwarded"),
+        f"type filter hook forward priority 0; policy {ours.held};",
+    )

@@ -1,0 +1,35 @@
+"""What the guard's chains have in common: the users, marks and lanes that they tell apart."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pointsman.dataplane.nftables import mark
+from pointsman.dataplane.treatment import Treatment
+from pointsman.model.tunnel import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """User ids, marks and lanes (by mark), how each profile is treated, and the verdict for what must not leave."""
+
+    proxy: int
+    tunnel: int
+    exempt: frozenset[int]
+    link: frozenset[int]
+    mask: int
+    outer: int
+    lanes: tuple[Lane, ...]
+    treated: Mapping[str, Treatment]
+    buckets: Mapping[str, str]
+    held: str
+    glass: bool = False
+
+    @property
+    def rest(self) -> str:
+        """Return the part of a mark that belongs to others."""
+        return mark(0xFFFFFFFF ^ self.mask)
+
+    def by_mark(self, what: str, chain: str) -> str:
+        """Return the lookup that sends a packet to its lane's chain by a mark; empty where there is no lane."""
+        ways = ", ".join(f"{mark(lane.mark)} : goto {chain}_{lane.mark:08x}" for lane in self.lanes)
+        return f"{what} & {mark(self.mask)} vmap {{ {ways} }}" if ways else ""

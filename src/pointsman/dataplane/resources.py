@@ -1,0 +1,77 @@
+"""All files that Envoy is run from: the same policy, lanes and entries always give the same bytes."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pointsman.dataplane.bootstrap import compile_bootstrap
+from pointsman.dataplane.clusters import compile_clusters
+from pointsman.dataplane.entries import user_classes
+from pointsman.dataplane.envoy import Json, Object, Settings, text
+from pointsman.dataplane.leaves import Leaves, Ways
+from pointsman.dataplane.listeners import compile_listeners
+from pointsman.dataplane.routes import compile_routes
+from pointsman.dataplane.users import Classes
+from pointsman.model.entry import Entry
+from pointsman.model.tunnel import Lane
+from pointsman.policy.diagram import Compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One file of resources and its version, the hash of what is in it."""
+
+    version: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyFiles:
+    """What the proxy runs on. Rules and tunnels change `clusters` and `routes` only.
+
+    `listeners` follow the entries, the profiles' request limits, the identity and the attributes that are asked.
+    """
+
+    bootstrap: str
+    clusters: Resource
+    listeners: Resource
+    routes: Resource
+
+    def named(self) -> Mapping[str, str]:
+        """Return the text of each file by its name below the proxy's folder."""
+        return {
+            "bootstrap.json": self.bootstrap,
+            "cds/cds.json": self.clusters.text,
+            "lds/lds.json": self.listeners.text,
+            "rds/rds.json": self.routes.text,
+        }
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the version of each kind of resources."""
+        return {"cds": self.clusters.version, "lds": self.listeners.version, "rds": self.routes.version}
+
+
+def compile_envoy(
+    compiled: Compiled, ways: Ways, lanes: Iterable[Lane], entries: Iterable[Entry], settings: Settings
+) -> EnvoyFiles:
+    """Return the files for this policy.
+
+    `ways` holds each profile's lane now, or why it has none; `lanes` are all that may carry traffic, those
+    that still drain among them.
+    """
+    policy = compiled.policy
+    ports = tuple(entries)
+    usable = tuple(lane for lane in lanes if lane.sources)
+    return EnvoyFiles(
+        text(compile_bootstrap(settings)),
+        _resource(compile_clusters(usable, ports)),
+        _resource(compile_listeners(policy, ports, settings)),
+        _resource([compile_routes(compiled, Leaves(policy, ways), Classes(user_classes(ports)))]),
+    )
+
+
+def _resource(found: list[Object]) -> Resource:
+    resources: Json = [*found]
+    body = text(resources)
+    version = hashlib.sha256(body.encode()).hexdigest()[:16]
+    return Resource(version, f'{{"version_info":"{version}","resources":{body.rstrip()}}}\n')

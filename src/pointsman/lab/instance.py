@@ -1,0 +1,80 @@
+"""What the instance is given: its configuration and policy. And the agent, started on it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from pointsman.lab import exec as on
+from pointsman.lab import world
+from pointsman.lab.gateway import pool_file
+from pointsman.lab.names import Lab
+from pointsman.lab.wait import until
+from pointsman.model.fault import Fault
+
+# The greeter's port is in neither list: servers that speak first are plain TCP.
+CAPTURE = {"http": [80, 8080, 8081, 50051], "auto": [7000]}
+
+
+def write_node(lab: Lab, policy: Path | None) -> Path:
+    """Write node.yaml, and beside it a copy of the policy; return the path of node.yaml."""
+    if policy is not None:
+        shutil.copyfile(policy, lab.node / "policy.yaml")
+    lab.runtime.mkdir(mode=0o711, exist_ok=True)
+    lab.state.mkdir(mode=0o700, exist_ok=True)
+    tunnels: list[dict[str, object]] = [
+        {
+            "name": gateway.tunnel,
+            "kind": gateway.kind.value,
+            "file": pool_file(gateway),
+            "level": gateway.level.name.lower(),
+            "labels": dict(gateway.labels),
+        }
+        for gateway in world.GATEWAYS
+    ]
+    tunnels.append({"name": "direct", "kind": "direct", "device": "eth0", "level": "none", "labels": {"purpose": "plain"}})
+    document = {
+        "apiVersion": "pointsman/v1",
+        "kind": "Node",
+        "name": f"{lab.name}-instance",
+        "policy": "policy.yaml",
+        "runtime": str(lab.runtime),
+        "state": str(lab.state),
+        "users": {"proxy": world.PROXY_USER, "tunnels": world.TUNNEL_USER, "exempt": []},
+        "uplinks": ["eth0"],
+        "capture": CAPTURE,
+        "resolvers": [],
+        "inbound": [],
+        "tunnels": tunnels,
+    }
+    path = lab.node / "node.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def start_agent(lab: Lab, *options: str) -> subprocess.Popen[bytes]:
+    """Start the agent on the instance with what `write_node` wrote, and return once its tunnels are up.
+
+    Its output goes to the log `agent`. `options` are more of `pointsman up`.
+    """
+    argv = [sys.executable, "-m", "pointsman", "up", "-c", str(lab.node / "node.yaml"), *options]
+    agent = on.start(lab, world.INSTANCE, argv, "agent")
+    ready = lab.runtime / "ready"
+    until(
+        lambda: agent.poll() is not None or (ready.exists() and ready.read_text() == str(agent.pid)),
+        "the agent is ready",
+        lab.log(world.INSTANCE, "agent"),
+        within=30,
+    )
+    if agent.poll() is not None:
+        words = lab.log(world.INSTANCE, "agent").read_text(errors="replace").strip().splitlines()[-8:]
+        raise Fault("agent-ended", f"start the agent of lab `{lab.name}`", "\n".join(words))
+    return agent
+
+
+def reached(lab: Lab) -> list[dict[str, object]]:
+    """Return everything that reached the origin, in order."""
+    return [json.loads(line) for line in lab.requests.read_text().splitlines()]

@@ -1,0 +1,1 @@
+"""Frozen values that every part speaks. Nothing in here does input or output."""

@@ -1,0 +1,82 @@
+"""How a request travels: the answer of a decision."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Level(IntEnum):
+    """Encryption levels, weakest first. Each is a guarantee that a tunnel must meet to be selected.
+
+    NONE        nothing is promised: the packets may leave in clear text
+    ENCRYPTED   from this host to the gateway every packet is encrypted and authenticated by an AEAD cipher
+                (NIST SP 800-38D, RFC 8439), both ends proved who they are, and session keys have forward secrecy
+    STRONG      ENCRYPTED, with a 256-bit cipher, a pinned key or certificate of the gateway and, where TLS
+                carries the tunnel, TLS 1.3 (RFC 8446)
+    QUANTUM     STRONG, with a pre-shared key mixed into the key exchange against later decryption
+    """
+
+    NONE = 0
+    ENCRYPTED = 1
+    STRONG = 2
+    QUANTUM = 3
+
+
+class Qos(StrEnum):
+    """Queue classes and their code points (RFC 4594, RFC 8622)."""
+
+    INTERACTIVE = "interactive"
+    DEFAULT = "default"
+    BULK = "bulk"
+
+    @property
+    def dscp(self) -> int:
+        """Return the differentiated services code point (0 to 63)."""
+        return {Qos.INTERACTIVE: 18, Qos.DEFAULT: 0, Qos.BULK: 1}[self]
+
+
+class OnFailure(StrEnum):
+    """What happens to a request whose profile has no usable tunnel."""
+
+    BLOCK = "block"
+    NEXT = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Requests per second, and how many may come at once."""
+
+    per_second: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Request limits; each counts on its own. `None` means no such limit. `bandwidth` is bits per second, each way."""
+
+    profile: Rate | None = None
+    per_user: Rate | None = None
+    per_destination: Rate | None = None
+    bandwidth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which tunnels a profile accepts: all labels must fit; `names`, where given, lists the only candidates."""
+
+    labels: Labels = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A tunnel profile: what a tunnel must offer, and how it treats the request."""
+
+    name: str
+    encryption: Level
+    selector: Selector = Selector()
+    dedicated: bool = False
+    qos: Qos = Qos.DEFAULT
+    limits: Limits = Limits()
+    on_failure: OnFailure = OnFailure.BLOCK

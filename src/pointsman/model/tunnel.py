@@ -1,0 +1,91 @@
+"""Tunnels: what the pool offers, what is live, and who holds a dedicated one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pointsman.model.profile import Labels, Level
+
+
+class Kind(StrEnum):
+    """Kinds of tunnel, each made by the driver of the same name."""
+
+    WIREGUARD = "wireguard"
+    OPENVPN = "openvpn"
+    DIRECT = "direct"
+
+
+class State(StrEnum):
+    """Where a tunnel is in its life."""
+
+    DOWN = "down"
+    STARTING = "starting"
+    UP = "up"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a tunnel's outer packets go: the only packets of it that the guard frees."""
+
+    address: str
+    port: int
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pool entry as configured. `file` is the user's own wg-quick or .ovpn file; empty for `direct`.
+
+    `device` is the interface that a `direct` entry leaves by.
+    """
+
+    name: str
+    kind: Kind
+    level: Level
+    labels: Labels = ()
+    file: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """One live tunnel. `sources` are its own addresses (v4 and v6), which upstream sockets bind to.
+
+    `mark` is the routing mark's tunnel part and `table` the routing table; `mtu` is in bytes.
+    """
+
+    name: str
+    kind: Kind
+    level: Level
+    labels: Labels
+    state: State
+    device: str
+    sources: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]
+    table: int
+    mtu: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A dedicated tunnel and its only holder (a profile's name)."""
+
+    tunnel: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A profile on a tunnel: one Envoy cluster, one mark, one way out. All that leaves, leaves by a lane."""
+
+    profile: str
+    tunnel: str
+    mark: int
+    device: str
+    sources: tuple[str, ...]
+
+    @property
+    def cluster(self) -> str:
+        """Return the name of this lane's Envoy cluster."""
+        return f"{self.profile}@{self.tunnel}"

@@ -1,0 +1,1 @@
+"""The agent: boots closed, observes, reconciles, verifies and reports."""

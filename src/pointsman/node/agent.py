@@ -1,0 +1,250 @@
+"""The agent: one loop that looks at what is there, works out what should be, and takes the steps between.
+
+Whatever happens to it, the kernel and the proxy go on as they were told last. A new agent adopts them.
+"""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pointsman.dataplane.envoy import Settings
+from pointsman.model.fault import Fault
+from pointsman.model.policy import Policy
+from pointsman.model.tunnel import Kind, Lane, State
+from pointsman.node import applied, report
+from pointsman.node import memory as memories
+from pointsman.node.apply import Host
+from pointsman.node.config import Node
+from pointsman.node.fleet import Fleet
+from pointsman.node.log import Log
+from pointsman.node.paths import Paths
+from pointsman.node.plan import Plan, make_plan
+from pointsman.node.records import Follower, Tally, parse, rotate
+from pointsman.node.trees import Trees, compile_trees
+
+EVERY = 1.0
+WHILE_STARTING = 0.1
+DRAIN = 30.0
+
+
+class Agent:
+    """Everything that one node runs. One turn at a time: whoever changes something holds the lock."""
+
+    def __init__(
+        self, node: Node, paths: Paths, host: Host, fleet: Fleet, source: applied.Source, trees: Trees, log: Log
+    ) -> None:
+        self.node = node
+        self.paths = paths
+        self.memory = memories.recall(paths.memory)
+        self.warnings: list[str] = []
+        self._host = host
+        self._fleet = fleet
+        self._source = source
+        self._trees = trees
+        self._log = log
+        self._settings = settings(node, paths)
+        self._plan: Plan | None = None
+        self._lanes: tuple[Lane, ...] = ()
+        self._draining: dict[Lane, float] = {}
+        self._tally = Tally()
+        self._follower = Follower(paths.records)
+        self._lock = asyncio.Lock()
+        self._ended = asyncio.Event()
+        self.settled = asyncio.Event()
+
+    async def start(self) -> None:
+        """Bring the host into the state that the policy asks for, closed at every moment on the way."""
+        async with self._lock:
+            if not self._host.adoptable():
+                self._host.close()
+                self._log.event("the host is closed")
+                await self._settle()
+            else:
+                self._log.event("adopting what an earlier agent left running")
+            await self._turn()
+        self._follower.skip()
+
+    async def run(self) -> None:
+        """Turn until told to end."""
+        while not self._ended.is_set():
+            try:
+                await asyncio.wait_for(self._ended.wait(), EVERY if self.ready else WHILE_STARTING)
+            except TimeoutError:
+                async with self._lock:
+                    await self._turn()
+
+    def stop(self) -> None:
+        """End the loop. What runs goes on running."""
+        self._ended.set()
+
+    @property
+    def ready(self) -> bool:
+        """Return whether no tunnel is still on its way up."""
+        return self._plan is not None and all(tunnel.state is not State.STARTING for tunnel in self._tunnels())
+
+    async def apply_policy(self, text: bytes, name: str, folder: Path) -> dict[str, Any]:
+        """Put another policy in force, or change nothing. Returns its name, version and the seconds it took."""
+        begun = time.monotonic()
+        source, policy = await asyncio.to_thread(applied.gather, text, name, folder, self._source.origin)
+        trees = await asyncio.to_thread(compile_trees, policy, self.node)
+        async with self._lock:
+            before, self._trees = self._trees, trees
+            try:
+                await self._settle()
+            except Fault:
+                self._trees = before
+                await self._settle()
+                raise
+            self._source = source
+            await asyncio.to_thread(applied.keep, self.paths.policy, source)
+        self._log.event("policy applied", policy=policy.name, version=policy.version[:12])
+        return {"policy": policy.name, "version": policy.version, "seconds": round(time.monotonic() - begun, 3)}
+
+    async def confirm(self) -> dict[str, Any]:
+        """Keep what would be undone."""
+        async with self._lock:
+            self._remember(replace(self.memory, confirm_by=None))
+        self._log.event("confirmed")
+        return {"confirmed": True}
+
+    async def break_glass(self, seconds: int, reason: str) -> dict[str, Any]:
+        """Open the host; the kernel closes it by itself, also when no agent is there."""
+        if not 0 < seconds <= 24 * 3600:
+            raise ValueError("between 1 second and 24 hours")
+        if not reason.strip():
+            raise ValueError("a reason is due")
+        async with self._lock:
+            self._remember(replace(self.memory, glass_until=boot_time() + seconds))
+            await self._settle()
+        self._log.event("the glass is broken: the host is open", seconds=seconds, reason=reason)
+        return {"until": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))}
+
+    async def close_glass(self) -> dict[str, Any]:
+        """Close the host again before its time."""
+        async with self._lock:
+            self._remember(replace(self.memory, glass_until=None))
+            await self._settle()
+        self._log.event("the glass is closed")
+        return {"closed": True}
+
+    async def go_down(self) -> dict[str, Any]:
+        """Remove all that is ours, the guard last, and end."""
+        async with self._lock:
+            await asyncio.to_thread(self._host.stop_proxy)
+            faults = await self._fleet.stop()
+            await asyncio.to_thread(self._host.remove)
+            self.paths.memory.unlink(missing_ok=True)
+            self._plan = None
+            self._ended.set()
+        self._log.event("down", faults=len(faults))
+        return {"faults": [str(fault) for fault in faults]}
+
+    def status(self) -> dict[str, Any]:
+        """Return what is enforced now."""
+        counters = self._host.counters()
+        return report.status(
+            self.node,
+            self._trees.policy,
+            self._plan,
+            self._tunnels(),
+            {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
+            self.memory,
+            self._tally,
+            counters,
+            self._host.proxy_pid(),
+            self.warnings,
+            boot_time(),
+        )
+
+    def metrics(self) -> bytes:
+        """Return the counters in the Prometheus text format."""
+        return report.metrics(self._trees.policy, self._tunnels(), self._tally, self._host.counters())
+
+    @property
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+        return self._trees.policy
+
+    async def _turn(self) -> None:
+        """Look, work out, act. What fails is logged once and tried again in the next turn."""
+        await self._fleet.turn(time.monotonic())
+        self._count()
+        try:
+            await asyncio.to_thread(self._host.tend_proxy)
+            await self._settle()
+        except Fault as fault:
+            self._log.fault(fault)
+            self._plan = None
+        if self.ready:
+            self.settled.set()
+        if self.memory.confirm_by is not None and boot_time() >= self.memory.confirm_by:
+            self._log.event("not confirmed in time: undoing everything")
+            asyncio.get_running_loop().create_task(self.go_down())
+        if self.memory.glass_until is not None and boot_time() >= self.memory.glass_until:
+            self._remember(replace(self.memory, glass_until=None))
+            self._log.event("the glass is closed: its time is over")
+
+    async def _settle(self) -> None:
+        now = time.monotonic()
+        tables = memories.numbered(self.memory.tables, (e.name for e in self.node.entries), memories.TABLES)
+        known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in self._kinds()}
+        remembered = replace(self.memory, tables=tables)
+        until = dict.fromkeys(self._lanes, now + DRAIN) | self._draining
+        old = [lane for lane, end in until.items() if end > now]
+        plan = await asyncio.to_thread(
+            make_plan, self.node, self._trees, self._fleet.tunnels(known), remembered, self._settings, old
+        )
+        self._draining = {lane: until[lane] for lane in plan.lanes if lane not in plan.ways.values()}
+        self._remember(plan.memory)
+        glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
+        await asyncio.to_thread(self._host.apply, plan, glass)
+        self._tell(plan)
+        self._plan, self._lanes = plan, plan.lanes
+
+    def _tell(self, plan: Plan) -> None:
+        before = self._plan.ways if self._plan else {}
+        for name, way in plan.ways.items():
+            if before.get(name) != way:
+                tunnel = way.tunnel if isinstance(way, Lane) else ""
+                self._log.event("profile moved", profile=name, tunnel=tunnel or "none", why="" if tunnel else str(way))
+
+    def _count(self) -> None:
+        sources = {lane.cluster: frozenset(lane.sources) for lane in self._lanes}
+        for line in self._follower.lines():
+            record = parse(line)
+            if record is None:
+                self._tally.unreadable += 1
+            elif not self._tally.add(record, sources):
+                self._log.event("a request left another way than decided", record=dict(record))
+        if rotate(self.paths.records):
+            self._host.reopen_records()
+
+    def _remember(self, memory: memories.Memory) -> None:
+        if memory != self.memory:
+            memories.keep(self.paths.memory, memory)
+            self.memory = memory
+
+    def _tunnels(self) -> tuple[Any, ...]:
+        tables = {name: self.memory.tables.get(name, 0) for name, _ in self._kinds()}
+        return self._fleet.tunnels(tables)
+
+    def _kinds(self) -> list[tuple[str, Kind]]:
+        return [(entry.name, entry.kind) for entry in self.node.entries]
+
+
+def settings(node: Node, paths: Paths) -> Settings:
+    """Return what the proxy's files need to know of this node."""
+    return Settings(
+        folder=str(paths.envoy),
+        state=str(paths.proxy),
+        access_log=str(paths.records),
+        node=node.name,
+        workers=node.workers or 2,
+    )
+
+
+def boot_time() -> float:
+    """Return seconds since boot: a clock that no one sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

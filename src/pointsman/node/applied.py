@@ -1,0 +1,102 @@
+"""Which policy this node goes on with: the one last applied, or the node file's own where that was changed since."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pointsman.model.fault import Fault
+from pointsman.model.policy import Policy
+from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.node.paths import replace_file
+from pointsman.policy.load import load
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A policy as it was given: its text and the files that it names, so that nothing outside is needed again.
+
+    `origin` is the hash of the node file's policy at that time.
+    """
+
+    name: str
+    text: bytes
+    files: tuple[tuple[str, bytes], ...]
+    origin: str
+
+
+def gather(text: bytes, name: str, folder: Path, origin: str) -> tuple[Source, Policy]:
+    """Return a policy with all that it is made of. Raises `Invalid` with every problem."""
+    files: dict[str, bytes] = {}
+
+    def read(file: str) -> bytes:
+        try:
+            files[file] = (folder / file).read_bytes()
+        except OSError as error:
+            raise Fault("unreadable", f"read `{file}`", str(error.strerror)) from error
+        return files[file]
+
+    policy = load(text, name, read).policy
+    return Source(name, text, tuple(sorted(files.items())), origin), policy
+
+
+def again(source: Source) -> Policy:
+    """Return the policy of a source that was gathered before."""
+    files = dict(source.files)
+
+    def read(file: str) -> bytes:
+        if file not in files:
+            raise Fault("unreadable", f"read `{file}`", "it was not kept with the policy")
+        return files[file]
+
+    return load(source.text, source.name, read).policy
+
+
+def choose(path: Path, kept: Path) -> tuple[Source, Policy, str]:
+    """Return what to enforce, and a warning where the node file's policy could not be it.
+
+    Raises `Invalid` where neither can be used: then the host stays closed.
+    """
+    before = recall(kept)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        problem = Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}")
+        if before is None:
+            raise Invalid([problem]) from error
+        return before, again(before), f"{problem}; the policy applied before goes on"
+    origin = hashlib.sha256(text).hexdigest()
+    if before is not None and before.origin == origin:
+        return before, again(before), ""
+    try:
+        return *gather(text, str(path), path.parent, origin), ""
+    except Invalid as invalid:
+        if before is None:
+            raise
+        return before, again(before), f"{invalid.problems[0]}; the policy applied before goes on"
+
+
+def recall(kept: Path) -> Source | None:
+    """Return the source that was kept, None where there is none."""
+    try:
+        content = json.loads(kept.read_bytes())
+    except FileNotFoundError:
+        return None
+    return Source(
+        content["name"],
+        base64.b64decode(content["text"]),
+        tuple((name, base64.b64decode(data)) for name, data in content["files"]),
+        content["origin"],
+    )
+
+
+def keep(kept: Path, source: Source) -> None:
+    """Keep the source, whole or not at all."""
+    content = {
+        "name": source.name,
+        "text": base64.b64encode(source.text).decode(),
+        "files": [[name, base64.b64encode(data).decode()] for name, data in source.files],
+        "origin": source.origin,
+    }
+    replace_file(kept, json.dumps(content).encode())

@@ -1,0 +1,99 @@
+"""The steps from one plan to the next, in an order that at no moment lets out more than the two allow."""
+
+import os
+from dataclasses import replace
+
+from pointsman.dataplane.guard import FRAMES, TABLE, GuardSpec, guard_text, removal_text
+from pointsman.dataplane.resources import EnvoyFiles
+from pointsman.dataplane.routing import routing_steps
+from pointsman.model.routing import Drop, Put, Routing
+from pointsman.node.config import Node
+from pointsman.node.paths import Paths
+from pointsman.node.plan import Plan, closed_guard
+from pointsman.system import envoy, netlink, nft
+
+TABLES = (("inet", TABLE), ("netdev", FRAMES))
+
+
+class Host:
+    """This host as the agent changes it: guard, routing and proxy. Remembers only what it put there last."""
+
+    def __init__(self, node: Node, paths: Paths) -> None:
+        self._node = node
+        workers = node.workers or min(4, os.cpu_count() or 1)
+        self._place = envoy.Place(paths.envoy, paths.proxy, node.proxy_uid, workers)
+        self._proxy = envoy.adopt(self._place)
+        self._guard: tuple[GuardSpec, bool] | None = None
+        self._rules = ""
+        self._files: EnvoyFiles | None = None
+
+    def adoptable(self) -> bool:
+        """Return whether an earlier agent's proxy and guard are there to go on with."""
+        return self._proxy is not None and set(TABLES) <= set(nft.list_tables())
+
+    def close(self) -> None:
+        """Put the closed guard in place."""
+        self._put_guard(closed_guard(self._node), 0)
+
+    def apply(self, plan: Plan, glass: int) -> None:
+        """Make the host what the plan says. `glass` is for how many seconds more the host is to be open.
+
+        Ways and the guard's openings come before those who use them, and go after.
+        """
+        steps = routing_steps(plan.routing, netlink.observe_routing())
+        netlink.apply_routing(step for step in steps if isinstance(step, Put))
+        self._put_guard(plan.guard, glass)
+        self._publish(plan.envoy)
+        netlink.apply_routing(step for step in steps if isinstance(step, Drop))
+
+    def tend_proxy(self) -> bool:
+        """Start the proxy again if it has ended; return whether that was so."""
+        if self._files is None or (self._proxy is not None and envoy.alive(self._proxy)):
+            return False
+        self._proxy = envoy.start(self._place)
+        envoy.wait_ready(self._place, self._proxy)
+        return True
+
+    def stop_proxy(self) -> None:
+        """End the proxy."""
+        if self._proxy is not None:
+            envoy.stop(self._proxy)
+            self._proxy = None
+
+    def remove(self) -> None:
+        """Remove routes and rules of ours, and then the guard."""
+        netlink.apply_routing(routing_steps(Routing(), netlink.observe_routing()))
+        nft.apply_rules(removal_text())
+        self._guard, self._files = None, None
+
+    def proxy_pid(self) -> int | None:
+        """Return the process id of the proxy, None where none runs."""
+        return self._proxy.pid if self._proxy is not None and envoy.alive(self._proxy) else None
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """Return packets and bytes by the name of the guard's counter."""
+        return dict(nft.read_counters(*TABLES))
+
+    def reopen_records(self) -> None:
+        """Tell the proxy that its log files were moved aside."""
+        self._place.admin.reopen_logs()
+
+    def _put_guard(self, spec: GuardSpec, glass: int) -> None:
+        wanted = (spec, glass > 0)
+        if wanted == self._guard and nft.list_rules(*TABLES) == self._rules:
+            return
+        nft.apply_rules(guard_text(replace(spec, glass=glass), nft.read_counters(*TABLES)))
+        self._guard, self._rules = wanted, nft.list_rules(*TABLES)
+
+    def _publish(self, files: EnvoyFiles) -> None:
+        if files == self._files and self.proxy_pid() is not None:
+            return
+        if self.proxy_pid() is None:
+            envoy.prepare(self._place)
+            envoy.write(self._place, files.named())
+            self._proxy = envoy.start(self._place)
+            envoy.wait_ready(self._place, self._proxy)
+        else:
+            versions = {"cds": files.clusters.version, "lds": files.listeners.version, "rds": files.routes.version}
+            envoy.publish(self._place, files.named(), versions)
+        self._files = files

@@ -1,0 +1,179 @@
+"""From a node file to a running agent, and back to a host without anything of ours."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pointsman.dataplane.guard import guard_text
+from pointsman.model.fault import Fault
+from pointsman.model.problem import Place
+from pointsman.node import applied, control
+from pointsman.node import memory as memories
+from pointsman.node.agent import Agent, boot_time
+from pointsman.node.apply import Host
+from pointsman.node.config import Node, load_node
+from pointsman.node.fleet import Fleet
+from pointsman.node.log import Log
+from pointsman.node.paths import Paths, prepare
+from pointsman.node.plan import closed_guard
+from pointsman.node.trees import compile_trees
+from pointsman.system import connections, nft
+from pointsman.tunnels.drivers import DRIVERS
+from pointsman.tunnels.drivers.files import read_text
+from pointsman.tunnels.pool import Pool, load_pool
+
+READY_WITHIN = 30.0
+
+
+def run(config: Path, observe: bool = False, confirm_within: int | None = None) -> None:
+    """Run the agent in this process until it is told to end. The host stays as it is when it ends."""
+    _demand_root()
+    node = load_node(config)
+    paths = Paths(node.runtime, node.state)
+    prepare(paths)
+    log = Log()
+    with _alone(paths.lock):
+        pool = pool_of(node, config)
+        source, policy, warning = applied.choose(node.policy, paths.policy)
+        before = memories.recall(paths.memory)
+        confirm_by = before.confirm_by if confirm_within is None else boot_time() + confirm_within
+        memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
+        fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid)
+        agent = Agent(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
+        applied.keep(paths.policy, source)
+        if warning:
+            agent.warnings.append(warning)
+            log.event("the node file's policy is not in force", why=warning)
+        agent.warnings += [str(note) for note in pool.notes]
+        (paths.runtime / "node-file").write_text(str(config.resolve()))
+        if not observe and not before.entries:
+            _reset_open_connections(node, log)
+        asyncio.run(_serve(agent, paths, log))
+
+
+def detached(config: Path, observe: bool = False, confirm_within: int | None = None) -> None:
+    """Start the agent apart from this process and return once no tunnel is on its way up any more."""
+    _demand_root()
+    node = load_node(config)
+    paths = Paths(node.runtime, node.state)
+    prepare(paths)
+    options = [
+        *(["--observe"] if observe else []),
+        *(["--confirm-within", f"{confirm_within}s"] if confirm_within else []),
+    ]
+    with (paths.runtime / "agent.log").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pointsman", "up", "-c", str(config.resolve()), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    ready = paths.runtime / "ready"
+    until = time.monotonic() + READY_WITHIN
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            words = (paths.runtime / "agent.log").read_text(errors="replace").strip().splitlines()[-12:]
+            raise Fault("agent-ended", f"start the agent on `{config}`", "\n".join(words))
+        if ready.exists() and ready.read_text() == str(child.pid):
+            return
+        time.sleep(0.05)
+    raise Fault(
+        "agent-slow",
+        f"start the agent on `{config}`",
+        f"not ready after {READY_WITHIN:.0f} s; see {paths.runtime}/agent.log",
+    )
+
+
+def close(config: Path) -> None:
+    """Put the closed guard in place, unless a guard of ours stands already."""
+    _demand_root()
+    node = load_node(config)
+    nft.apply_rules(guard_text(closed_guard(node)))
+
+
+def remove(config: Path) -> None:
+    """Remove all that is ours from a host where no agent runs, the guard last."""
+    _demand_root()
+    node = load_node(config)
+    paths = Paths(node.runtime, node.state)
+    prepare(paths)
+    with _alone(paths.lock):
+        host = Host(node, paths)
+        host.stop_proxy()
+        faults = asyncio.run(Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid).stop())
+        host.remove()
+        paths.memory.unlink(missing_ok=True)
+    for fault in faults:
+        raise fault
+
+
+def node_file(runtime: Path) -> Path | None:
+    """Return the node file that the agent at this runtime folder was last started with."""
+    try:
+        return Path((runtime / "node-file").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def pool_of(node: Node, config: Path) -> Pool:
+    """Return the pool that the node file declares. Raises `Invalid` with every problem of every tunnel file."""
+    return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
+
+
+async def _serve(agent: Agent, paths: Paths, log: Log) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop)
+    await agent.start()
+    runner = await control.serve(agent, paths.control)
+    try:
+        running = asyncio.create_task(agent.run())
+        await _announce(agent, paths, running)
+        await running
+    finally:
+        (paths.runtime / "ready").unlink(missing_ok=True)
+        await runner.cleanup()
+        paths.control.unlink(missing_ok=True)
+    log.event("the agent ends")
+
+
+async def _announce(agent: Agent, paths: Paths, running: "asyncio.Task[None]") -> None:
+    settled = asyncio.ensure_future(agent.settled.wait())
+    await asyncio.wait((settled, running), timeout=READY_WITHIN / 2, return_when=asyncio.FIRST_COMPLETED)
+    settled.cancel()
+    (paths.runtime / "ready").write_text(str(os.getpid()))
+
+
+def _reset_open_connections(node: Node, log: Log) -> None:
+    """Connections that stand from before are not captured: they are named, and end."""
+    free = {node.proxy_uid, node.tunnel_uid, *node.exempt_uids}
+    for connection in connections.established():
+        if connection.uid not in free and connection.local_port not in node.inbound:
+            log.event(
+                "an open connection is reset", **{name: getattr(connection, name) for name in connection.__slots__}
+            )
+            connections.reset(connection)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Fault("agent-runs", "start the agent", f"another one runs here and holds `{lock}`") from None
+        yield
+
+
+def _demand_root() -> None:
+    if os.geteuid() != 0:
+        raise Fault("not-root", "steer this host", "this needs root")

@@ -1,0 +1,167 @@
+"""What on this host could keep the promises from holding: looked for, named, with what to do about it."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pointsman.dataplane.guard import MASK
+from pointsman.model.fault import Fault
+from pointsman.model.routing import PREFERENCES
+from pointsman.model.tunnel import Kind
+from pointsman.node.config import Node
+from pointsman.system import envoy
+
+OURS = {"pointsman", "pointsman_frames"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `level` is `ok`, `warning` or `problem`."""
+
+    what: str
+    level: str
+    detail: str = ""
+
+
+def examine(node: Node) -> tuple[Finding, ...]:
+    """Look at the host that this node file is for. Changes nothing."""
+    return (
+        *_programs(node),
+        *_users(node),
+        *rules_findings(_ip("rule"), _ip("-6", "rule")),
+        *tables_findings(_nft()),
+        *_sysctls(node),
+        *_devices(node),
+        *_resolvers(node),
+    )
+
+
+def rules_findings(*listed: Iterable[dict[str, object]]) -> list[Finding]:
+    """Judge the policy routing rules: foreign ones that see our marks, or come before ours, lead packets astray."""
+    found = []
+    for rule in (rule for rules in listed for rule in rules):
+        preference = rule.get("priority", 0)
+        if (
+            not isinstance(preference, int)
+            or preference in PREFERENCES
+            or rule.get("table") in ("local", "main", "default")
+        ):
+            continue
+        name = f"rule {preference} ({rule.get('table')})"
+        mask = int(str(rule.get("fwmask", "0xffffffff")), 16) if "fwmark" in rule else 0
+        if mask & MASK:
+            found.append(
+                Finding(
+                    "foreign rules", "problem", f"{name} looks at mark bits {mask:#x}, which overlap ours {MASK:#x}"
+                )
+            )
+        elif preference < PREFERENCES.start:
+            found.append(Finding("foreign rules", "warning", f"{name} comes before ours and may take our packets"))
+    return found or [Finding("foreign rules", "ok", "none that could take our packets")]
+
+
+def tables_findings(ruleset: Iterable[dict[str, dict[str, object]]]) -> list[Finding]:
+    """Judge foreign nftables chains: address translation or dropping on the way out can shadow ours."""
+    found = []
+    for chain in (item["chain"] for item in ruleset if "chain" in item):
+        if chain.get("table") in OURS or "hook" not in chain:
+            continue
+        name = f"{chain['family']} {chain['table']} {chain['name']}"
+        if chain.get("type") == "nat" and chain["hook"] in ("output", "postrouting"):
+            found.append(Finding("foreign firewall", "warning", f"chain `{name}` translates addresses on the way out"))
+        elif chain.get("policy") == "drop" and chain["hook"] in ("output", "postrouting"):
+            found.append(Finding("foreign firewall", "warning", f"chain `{name}` drops by default on the way out"))
+    return found or [Finding("foreign firewall", "ok", "no chain that shadows ours")]
+
+
+def _programs(node: Node) -> list[Finding]:
+    wanted = {"nft": "nftables", "setpriv": "util-linux", "ss": "iproute2"}
+    kinds = {entry.kind for entry in node.entries}
+    if Kind.OPENVPN in kinds:
+        wanted["openvpn"] = "openvpn"
+    if Kind.WIREGUARD in kinds and not Path("/sys/module/wireguard").exists():
+        wanted["wireguard-go"] = "wireguard-go"
+    found = []
+    for program, package in wanted.items():
+        there = any(
+            (Path(folder) / program).exists() for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin")
+        )
+        found.append(
+            Finding(program, "ok" if there else "problem", "" if there else f"missing; install the package `{package}`")
+        )
+    try:
+        found.append(Finding("envoy", "ok", str(envoy.binary())))
+    except Fault as fault:
+        found.append(Finding("envoy", "problem", str(fault)))
+    if Kind.DIRECT not in kinds or kinds - {Kind.DIRECT}:
+        tun = Path("/dev/net/tun").exists()
+        found.append(
+            Finding("/dev/net/tun", "ok" if tun else "problem", "" if tun else "missing: tunnels cannot be made")
+        )
+    return found
+
+
+def _users(node: Node) -> list[Finding]:
+    if node.proxy_uid == node.tunnel_uid:
+        return [Finding("users", "problem", "proxy and tunnels share a user; each needs one of its own")]
+    if 0 in (node.proxy_uid, node.tunnel_uid):
+        return [Finding("users", "problem", "proxy and tunnels must not run as root")]
+    others = [uid for uid in (node.proxy_uid, node.tunnel_uid) if _strangers(uid)]
+    if others:
+        return [Finding("users", "problem", f"other programs run as user {uid}") for uid in others]
+    return [Finding("users", "ok", f"proxy {node.proxy_uid}, tunnels {node.tunnel_uid}")]
+
+
+def _strangers(uid: int) -> list[str]:
+    """Return the names of programs of this user on this host's network that are none of ours."""
+    found = []
+    here = Path("/proc/self/ns/net").stat().st_ino
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.stat().st_uid == uid and (folder / "ns/net").stat().st_ino == here:
+                found.append((folder / "comm").read_text().strip())
+        except OSError:
+            continue
+    return [name for name in found if name not in ("envoy", "openvpn", "wireguard-go")]
+
+
+def _sysctls(node: Node) -> list[Finding]:
+    strict = Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text().strip() == "1"
+    if strict:
+        hint = "net.ipv4.conf.all.rp_filter is 1 (strict): replies from tunnels are dropped; set it to 2 or 0"
+        return [Finding("reverse path filter", "problem", hint)]
+    return [Finding("reverse path filter", "ok")]
+
+
+def _devices(node: Node) -> list[Finding]:
+    missing = [name for name in node.uplinks if not Path(f"/sys/class/net/{name}").exists()]
+    return [Finding("uplinks", "problem", f"there is no device `{name}`") for name in missing] or [
+        Finding("uplinks", "ok", ", ".join(node.uplinks))
+    ]
+
+
+def _resolvers(node: Node) -> list[Finding]:
+    try:
+        named = re.findall(r"^nameserver\s+(\S+)", Path("/etc/resolv.conf").read_text(), re.MULTILINE)
+    except OSError:
+        named = []
+    undeclared = [name for name in named if name not in node.resolvers and not name.startswith("127.")]
+    if undeclared:
+        listed = ", ".join(f"`{name}`" for name in undeclared)
+        return [
+            Finding("resolvers", "warning", f"/etc/resolv.conf asks {listed}, not declared: names will not resolve")
+        ]
+    return [Finding("resolvers", "ok", ", ".join(node.resolvers) or "none declared: no DNS leaves")]
+
+
+def _ip(*words: str) -> list[dict[str, object]]:
+    done = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False)
+    return list(json.loads(done.stdout or "[]")) if done.returncode == 0 else []
+
+
+def _nft() -> list[dict[str, dict[str, object]]]:
+    done = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, text=True, check=False)
+    return list(json.loads(done.stdout or "{}").get("nftables", [])) if done.returncode == 0 else []

@@ -1,0 +1,86 @@
+"""What must outlive the agent: which numbers stand for what, who holds what, and what is still to be undone.
+
+Marks, tables and ports are given out once and kept, so that a restarted agent and a changed policy
+never let one number mean two things to a packet that is already on its way.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pointsman.model.entry import Entry, Mode
+from pointsman.model.tunnel import Lease
+from pointsman.node.paths import replace_file
+
+LANES = (2, 1022)  # index 1 marks the outer packets of kernel tunnels
+TABLES = (7100, 7999)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Frozen; every change is a new value. `confirm_by` and `glass_until` are in seconds of the boot-time clock.
+
+    `lanes` and `tables` give the number of each lane's cluster and of each tunnel.
+    """
+
+    lanes: Mapping[str, int] = field(default_factory=dict)
+    tables: Mapping[str, int] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    observe: bool = False
+    confirm_by: float | None = None
+    glass_until: float | None = None
+
+
+def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, int]) -> dict[str, int]:
+    """Return numbers for all that is wanted; what is known keeps its number.
+
+    Numbers rise, so that one just given up is not the next one given out; names no longer wanted are
+    forgotten only when the span is used up. Raises ValueError when even that does not make room.
+    """
+    first, last = span
+    names = tuple(dict.fromkeys(wanted))
+    missing = [name for name in names if name not in known]
+    following = max((*known.values(), first - 1)) + 1
+    if following + len(missing) - 1 <= last:
+        return {**known, **{name: following + place for place, name in enumerate(missing)}}
+    numbers = {name: number for name, number in known.items() if name in names}
+    free = [number for number in range(first, last + 1) if number not in numbers.values()]
+    if len(free) < len(missing):
+        raise ValueError(f"{len(names)} are wanted, and there is room for {last - first + 1}")
+    return numbers | dict(zip(missing, free, strict=False))
+
+
+def recall(path: Path) -> Memory:
+    """Return what was kept; an empty memory where there is none. Raises ValueError where it is damaged."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Memory()
+    try:
+        return Memory(
+            lanes=kept["lanes"],
+            tables=kept["tables"],
+            entries=tuple(Entry(e["port"], Mode(e["mode"]), e["uid"], e["lane"]) for e in kept["entries"]),
+            leases=tuple(Lease(lease["tunnel"], lease["holder"]) for lease in kept["leases"]),
+            observe=kept["observe"],
+            confirm_by=kept["confirm_by"],
+            glass_until=kept["glass_until"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def keep(path: Path, memory: Memory) -> None:
+    """Write the memory so that it is whole, or the one before is."""
+    kept = {
+        "lanes": dict(memory.lanes),
+        "tables": dict(memory.tables),
+        "entries": [{"port": e.port, "mode": e.mode, "uid": e.uid, "lane": e.lane} for e in memory.entries],
+        "leases": [{"tunnel": lease.tunnel, "holder": lease.holder} for lease in memory.leases],
+        "observe": memory.observe,
+        "confirm_by": memory.confirm_by,
+        "glass_until": memory.glass_until,
+    }
+    replace_file(path, json.dumps(kept, indent=1, sort_keys=True).encode())

@@ -1,0 +1,72 @@
+"""Where the agent keeps what it has. Everything private is in a folder or file of its owner alone."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every file of one agent. Nothing of ours lies outside `runtime` and `state`."""
+
+    runtime: Path
+    state: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running agent."""
+        return self.runtime / "agent.lock"
+
+    @property
+    def control(self) -> Path:
+        """Where the agent can be asked."""
+        return self.runtime / "control.sock"
+
+    @property
+    def memory(self) -> Path:
+        """What must outlive the agent, but not the boot."""
+        return self.runtime / "memory.json"
+
+    @property
+    def envoy(self) -> Path:
+        """The proxy's configuration: written by us, read by the proxy."""
+        return self.runtime / "envoy"
+
+    @property
+    def proxy(self) -> Path:
+        """The proxy's own folder: admin socket, logs, decision records."""
+        return self.runtime / "proxy"
+
+    @property
+    def records(self) -> Path:
+        """The decision records."""
+        return self.proxy / "decisions.log"
+
+    @property
+    def policy(self) -> Path:
+        """The policy that was last applied: what a restarted agent goes on with."""
+        return self.state / "policy.json"
+
+
+def prepare(paths: Paths) -> None:
+    """Make the folders. Others may pass through `runtime`, to their own folders in it, but not look."""
+    for folder, mode in ((paths.runtime, 0o711), (paths.state, 0o700), (paths.runtime / "tunnels", 0o711)):
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        folder.chmod(mode)
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace the file as a whole: a reader, also after a power cut, sees the old content or the new."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    os.replace(draft, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,158 @@
+"""What should be there now: policy, node and tunnels in; lanes, guard, routing and proxy files out. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from pointsman.dataplane import entries as entry_ports
+from pointsman.dataplane.capture import compile_capture
+from pointsman.dataplane.envoy import Settings
+from pointsman.dataplane.guard import MASK, GuardSpec, Inbound, Outer, State
+from pointsman.dataplane.resources import EnvoyFiles, compile_envoy
+from pointsman.dataplane.routing import want_routing
+from pointsman.dataplane.treatment import treatments
+from pointsman.model.diagram import Leaf
+from pointsman.model.entry import Mode
+from pointsman.model.routing import Routing
+from pointsman.model.tunnel import Kind, Lane, Tunnel
+from pointsman.node.config import Node
+from pointsman.node.memory import LANES, Memory, numbered
+from pointsman.node.trees import Trees
+from pointsman.tunnels.leases import assign
+from pointsman.tunnels.select import Chosen, Selection, misfit
+
+SHIFT = (MASK & -MASK).bit_length() - 1
+ROOT = 0
+DNS = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One consistent picture. `ways` holds each profile's lane, or why it has none."""
+
+    memory: Memory
+    selections: Mapping[str, Selection]
+    ways: Mapping[str, Lane | str]
+    lanes: tuple[Lane, ...]
+    guard: GuardSpec
+    routing: Routing
+    envoy: EnvoyFiles
+
+
+def make_plan(
+    node: Node,
+    trees: Trees,
+    tunnels: tuple[Tunnel, ...],
+    memory: Memory,
+    settings: Settings,
+    draining: Iterable[Lane] = (),
+) -> Plan:
+    """Return what should be there. `draining` are lanes that requests may still be on."""
+    policy = trees.policy
+    assignment = assign(policy.profiles, tunnels, memory.leases)
+    by_name = {tunnel.name: tunnel for tunnel in tunnels}
+    chosen = {
+        name: by_name[selection.tunnel]
+        for name, selection in assignment.selections.items()
+        if isinstance(selection, Chosen)
+    }
+    numbers = numbered(memory.lanes, [f"{name}@{tunnel.name}" for name, tunnel in chosen.items()], LANES)
+    fresh = {name: _lane(name, tunnel, numbers) for name, tunnel in chosen.items()}
+    old = tuple(lane for lane in draining if lane not in fresh.values() and _stands(lane, by_name))
+    lanes = tuple(sorted((*fresh.values(), *old), key=lambda lane: lane.mark))
+    ways: dict[str, Lane | str] = {
+        name: fresh.get(name) or why_none(selection) for name, selection in assignment.selections.items()
+    }
+    modes = ((Mode.HTTP, node.http), (Mode.AUTO, node.auto), (Mode.TCP, plain_ports(node)))
+    carriers = [f"{p.name}@{t.name}" for p in policy.profiles for t in tunnels if not misfit(t, p)]
+    ports = entry_ports.plan(trees.uids, carriers, [mode for mode, ranges in modes if ranges], memory.entries)
+    capture = compile_capture(
+        modes, ports, policy.destinations, trees.plain_tcp, lambda leaf: _way_of(leaf, trees, ways)
+    )
+    kept = replace(memory, lanes=numbers, entries=ports, leases=assignment.leases)
+    guard = GuardSpec(
+        proxy_uid=node.proxy_uid,
+        tunnel_uid=node.tunnel_uid,
+        state=State.OBSERVE if memory.observe else State.OPEN,
+        exempt_uids=frozenset(node.exempt_uids),
+        link_uids=frozenset({ROOT}) if node.dhcp else frozenset(),
+        uplinks=node.uplinks,
+        framed=tuple(sorted({*node.uplinks, *(t.device for t in tunnels if t.mtu and t.device)})),
+        inbound=(Inbound("tcp", tuple((port, port) for port in node.inbound)),) if node.inbound else (),
+        lanes=lanes,
+        treatments=treatments(policy.profiles),
+        endpoints=_outer(tunnels),
+        resolvers=tuple((address, DNS) for address in node.resolvers),
+        capture=capture,
+    )
+    return Plan(
+        memory=kept,
+        selections=assignment.selections,
+        ways=ways,
+        lanes=lanes,
+        guard=guard,
+        routing=want_routing(tunnels, lanes, MASK),
+        envoy=compile_envoy(trees.compiled, ways, lanes, ports, settings),
+    )
+
+
+def closed_guard(node: Node) -> GuardSpec:
+    """Return the guard that lets nothing of ours out: what stands before anything else does."""
+    return GuardSpec(
+        proxy_uid=node.proxy_uid,
+        tunnel_uid=node.tunnel_uid,
+        state=State.CLOSED,
+        exempt_uids=frozenset(node.exempt_uids),
+        link_uids=frozenset({ROOT}) if node.dhcp else frozenset(),
+        uplinks=node.uplinks,
+        framed=node.uplinks,
+        inbound=(Inbound("tcp", tuple((port, port) for port in node.inbound)),) if node.inbound else (),
+    )
+
+
+def plain_ports(node: Node) -> tuple[tuple[int, int], ...]:
+    """Return all ports that are neither `http` nor `auto`."""
+    ranges = []
+    first = 1
+    for low, high in sorted((*node.http, *node.auto)):
+        if first < low:
+            ranges.append((first, low - 1))
+        first = high + 1
+    if first <= 65535:
+        ranges.append((first, 65535))
+    return tuple(ranges)
+
+
+def why_none(selection: Selection) -> str:
+    """Return why a profile has no tunnel, without names that an application has no business to know."""
+    if isinstance(selection, Chosen):
+        return ""
+    fitting = any(
+        {found.label for found in rejected.objections} <= {"state", "pinned"} for rejected in selection.rejected
+    )
+    return "its tunnel is not up" if fitting else "no tunnel fits it"
+
+
+def _lane(profile: str, tunnel: Tunnel, numbers: Mapping[str, int]) -> Lane:
+    return Lane(profile, tunnel.name, numbers[f"{profile}@{tunnel.name}"] << SHIFT, tunnel.device, tunnel.sources)
+
+
+def _stands(lane: Lane, tunnels: Mapping[str, Tunnel]) -> bool:
+    tunnel = tunnels.get(lane.tunnel)
+    return tunnel is not None and (tunnel.device, tunnel.sources) == (lane.device, lane.sources)
+
+
+def _way_of(leaf: Leaf, trees: Trees, ways: Mapping[str, Lane | str]) -> str:
+    """Return the cluster for a plain TCP flow, nothing where it is refused."""
+    profile = trees.policy.rules[leaf.rule].profile
+    way = None if leaf.absent or profile is None else ways.get(profile)
+    return way.cluster if isinstance(way, Lane) else ""
+
+
+def _outer(tunnels: Iterable[Tunnel]) -> tuple[Outer, ...]:
+    found: set[tuple[str, str, int, bool]] = set()
+    for tunnel in tunnels:
+        for end in tunnel.endpoints:
+            found.add((end.protocol, end.address, end.port, False))
+            if tunnel.kind is Kind.WIREGUARD:
+                found.add((end.protocol, end.address, end.port, True))
+    return tuple(Outer(*one) for one in sorted(found))

@@ -1,0 +1,134 @@
+"""What the agent tells about itself: one status for people and programs, and counters for Prometheus."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pointsman.model.policy import Policy
+from pointsman.model.tunnel import Lane, State, Tunnel
+from pointsman.node.config import Node
+from pointsman.node.memory import Memory
+from pointsman.node.plan import Plan
+from pointsman.node.records import Tally
+from pointsman.tunnels.select import Selection
+
+Counters = Mapping[str, tuple[int, int]]
+
+
+def status(
+    node: Node,
+    policy: Policy,
+    plan: Plan | None,
+    tunnels: tuple[Tunnel, ...],
+    handshakes: Mapping[str, float | None],
+    memory: Memory,
+    tally: Tally,
+    counters: Counters,
+    proxy: int | None,
+    warnings: Iterable[str],
+    now: float,
+) -> dict[str, Any]:
+    """Return what is enforced now. Times are in seconds, `now` by the boot-time clock."""
+    holders = {lease.tunnel: lease.holder for lease in plan.memory.leases} if plan else {}
+    refused = sum(count for (_, profile, _, code), count in tally.requests.items() if not profile)
+    return {
+        "node": node.name,
+        "state": _state(plan, memory, now),
+        "policy": {"name": policy.name, "version": policy.version, "rules": len(policy.rules)},
+        "proxy": {"pid": proxy},
+        "confirm_within": None if memory.confirm_by is None else round(memory.confirm_by - now, 1),
+        "profiles": [_profile(policy, plan, profile.name) for profile in policy.profiles],
+        "tunnels": [
+            {
+                "name": tunnel.name,
+                "kind": tunnel.kind,
+                "level": tunnel.level.name.lower(),
+                "labels": dict(tunnel.labels),
+                "state": tunnel.state,
+                "device": tunnel.device,
+                "sources": list(tunnel.sources),
+                "endpoints": [f"{e.protocol} {e.address} {e.port}" for e in tunnel.endpoints],
+                "mtu": tunnel.mtu,
+                "table": tunnel.table,
+                "handshake_age": handshakes[tunnel.name],
+                "holder": holders.get(tunnel.name, ""),
+                "why": tunnel.why,
+            }
+            for tunnel in tunnels
+        ],
+        "counts": {
+            "requests": sum(tally.requests.values()),
+            "refused": refused,
+            "misrouted": tally.misrouted,
+            "unreadable": tally.unreadable,
+        },
+        "guard": {name: {"packets": packets, "bytes": octets} for name, (packets, octets) in sorted(counters.items())},
+        "warnings": list(warnings),
+    }
+
+
+def objections(selection: Selection) -> list[str]:
+    """Return every objection of a selection, tunnel first."""
+    return [f"{rejected.tunnel}: {objection}" for rejected in selection.rejected for objection in rejected.objections]
+
+
+def metrics(policy: Policy, tunnels: tuple[Tunnel, ...], tally: Tally, counters: Counters) -> bytes:
+    """Return all counters in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_Snapshot(policy, tunnels, tally, counters))
+    return generate_latest(registry)
+
+
+class _Snapshot(Collector):
+    def __init__(self, policy: Policy, tunnels: tuple[Tunnel, ...], tally: Tally, counters: Counters) -> None:
+        self._policy = policy
+        self._tunnels = tunnels
+        self._tally = tally
+        self._counters = counters
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "pointsman_requests", "Requests and plain TCP flows decided.", labels=("rule", "profile", "tunnel", "code")
+        )
+        for labels, count in sorted(self._tally.requests.items()):
+            requests.add_metric(labels, count)
+        yield requests
+        misrouted = CounterMetricFamily("pointsman_misrouted", "Requests that left another way than decided.")
+        misrouted.add_metric((), self._tally.misrouted)
+        yield misrouted
+        guard = CounterMetricFamily("pointsman_guard_packets", "Packets by the guard's counters.", labels=("counter",))
+        for name, (packets, _) in sorted(self._counters.items()):
+            guard.add_metric((name,), packets)
+        yield guard
+        up = GaugeMetricFamily("pointsman_tunnel_up", "1 while the tunnel is up.", labels=("tunnel", "kind"))
+        for tunnel in self._tunnels:
+            up.add_metric((tunnel.name, tunnel.kind), tunnel.state is State.UP)
+        yield up
+        info = GaugeMetricFamily("pointsman_policy_rules", "Rules in force.", labels=("policy", "version"))
+        info.add_metric((self._policy.name, self._policy.version), len(self._policy.rules))
+        yield info
+
+
+def _state(plan: Plan | None, memory: Memory, now: float) -> str:
+    if memory.glass_until is not None and memory.glass_until > now:
+        return "break-glass"
+    if plan is None:
+        return "closed"
+    return "observe" if memory.observe else "open"
+
+
+def _profile(policy: Policy, plan: Plan | None, name: str) -> dict[str, Any]:
+    way = plan.ways.get(name) if plan else None
+    selection = plan.selections.get(name) if plan else None
+    lane = way if isinstance(way, Lane) else None
+    return {
+        "name": name,
+        "encryption": policy.profile(name).encryption.name.lower(),
+        "tunnel": lane.tunnel if lane else "",
+        "sources": list(lane.sources) if lane else [],
+        "mark": f"{lane.mark:#010x}" if lane else "",
+        "why": [] if lane or selection is None else objections(selection),
+    }

@@ -1,0 +1,117 @@
+"""What is known of a request? Reads the facts that a policy asks about from one request, and trusts nothing else."""
+
+from typing import Mapping
+
+import re2
+
+from pointsman.model.attribute import BUILTINS, Attribute, Builtin, Claim, Header, Type, Value
+from pointsman.model.context import Absent, Context, Request
+from pointsman.model.decision import Malformed, Misdirected
+from pointsman.model.policy import Policy
+from pointsman.policy.destination import canonical_address, canonical_host, choose, reachable
+
+_INT = re2.compile(r"-?[1-9][0-9]{0,18}|0")
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+
+
+def read(request: Request, policy: Policy, claims: Mapping[str, object] | None = None) -> Context | Malformed | Misdirected:
+    """Return the context of a request. `claims` are those of its token, if that was verified."""
+    host = ""
+    if request.protocol != "tcp":
+        host = canonical_host(request.host)
+        if not host:
+            return Malformed(f"`{request.host}` is not a host name or address with an optional port")
+    facts: dict[str, Value | Absent] = {}
+    for attribute in policy.attributes:
+        match attribute.source:
+            case Header(name):
+                lines = [value.strip(" \t") for header, value in request.headers if header == name]
+                if attribute.type is not Type.STRINGS and (len(lines) > 1 or any("," in line for line in lines)):
+                    return Malformed(f"header `{name}` has two values where one is due")
+                facts[attribute.name] = parse(attribute, ",".join(lines)) if lines else Absent(f"no header `{name}`")
+            case Claim(name):
+                facts[attribute.name] = _claimed(attribute, name, claims)
+    address = canonical_address(request.address)
+    chosen = choose(policy.destinations, host, address, request.port)
+    if not isinstance(chosen, Absent) and chosen.by_host and not reachable(chosen.destination, address):
+        return Misdirected(chosen.destination.name, address)
+    gone = Absent("a plain TCP flow has none")
+    http = request.protocol != "tcp"
+    facts |= {
+        "request.protocol": request.protocol,
+        "request.method": request.method if http else gone,
+        "request.path": request.path.split("?", 1)[0] if http else gone,
+        "request.host": host if http else gone,
+        "destination.name": chosen if isinstance(chosen, Absent) else chosen.destination.name,
+        "destination.address": address,
+        "destination.port": request.port,
+        "process.uid": Absent("the kernel names no user") if request.uid is None else request.uid,
+    }
+    return Context(facts)
+
+
+def attributes_of(policy: Policy) -> tuple[Attribute, ...]:
+    """Return all attributes that the rules may ask about: the declared ones and the built-in ones."""
+    declared = {attribute.name for attribute in policy.attributes}
+    return (*policy.attributes, *(attribute for attribute in BUILTINS if attribute.name not in declared))
+
+
+def usable(attribute: Attribute, value: Value | Absent) -> Value | Absent:
+    """Return the value if the attribute can have it: of its type, not empty, among the declared ones."""
+    if isinstance(value, Absent):
+        return value
+    if not _typed(attribute.type, value):
+        return Absent(f"not of type {attribute.type}")
+    if value == "" and not isinstance(attribute.source, Builtin):
+        return Absent("empty")
+    if attribute.values is not None:
+        for part in value if isinstance(value, tuple) else (value,):
+            if part not in attribute.values:
+                return Absent(f"`{part}` is not a declared value")
+    return value
+
+
+def parse(attribute: Attribute, text: str) -> Value | Absent:
+    """Read a value from the text of a header."""
+    value: Value | Absent = text
+    match attribute.type:
+        case Type.INT:
+            value = int(text) if _INT.fullmatch(text) and _SMALLEST <= int(text) <= _LARGEST else Absent("not a whole number")
+        case Type.BOOL:
+            value = {"true": True, "false": False}.get(text, Absent("neither `true` nor `false`"))
+        case Type.IP:
+            value = text if _is_address(text) else Absent("not an address")
+        case Type.STRINGS:
+            value = tuple(part.strip(" \t") for part in text.split(",") if part.strip(" \t"))
+    return usable(attribute, value)
+
+
+def _claimed(attribute: Attribute, name: str, claims: Mapping[str, object] | None) -> Value | Absent:
+    if claims is None:
+        return Absent("no verified token")
+    claim = claims.get(name)
+    match claim:
+        case None:
+            return Absent(f"no claim `{name}`")
+        case list() if attribute.type is Type.STRINGS:
+            members = tuple(member for member in claim if isinstance(member, str))
+            return usable(attribute, members) if len(members) == len(claim) else Absent("not a list of strings")
+        case str() | bool() | int() if attribute.type is not Type.STRINGS:
+            # numbers and truth values become text on their way through the proxy
+            return parse(attribute, claim if isinstance(claim, str) else str(claim).lower())
+    return Absent(f"claim `{name}` is not of type {attribute.type}")
+
+
+def _typed(kind: Type, value: Value) -> bool:
+    match kind:
+        case Type.INT:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case Type.BOOL:
+            return isinstance(value, bool)
+        case Type.STRINGS:
+            return isinstance(value, tuple)
+    return isinstance(value, str)
+
+
+def _is_address(text: str) -> bool:
+    return bool(canonical_address(text))

@@ -1,0 +1,50 @@
+"""In which order are attributes asked, and where is a list of rules cut into blocks that do not multiply?"""
+
+from typing import Sequence
+
+from pointsman.model.formula import Equals, Prefix
+from pointsman.policy.simplify import Conditions
+from pointsman.policy.split import Items, State
+
+_FEW = 16
+_GROWTH, _SLACK = 6, 64
+
+
+def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ...], ...]:
+    """Return the orders worth trying: the attributes that most rules pin to a value come first.
+
+    The destination is always first, for it is a virtual host of the proxy. Attributes with few values go
+    either before or after those with many.
+    """
+    pinned: dict[str, int] = {}
+    values: dict[str, set[object]] = {}
+    for items in state:
+        for number, _ in items:
+            for name in conditions.attributes:
+                for test in conditions.tests(number, name):
+                    values.setdefault(name, set()).add(test)
+                    pinned[name] = pinned.get(name, 0) + isinstance(test, (Equals, Prefix))
+    used = sorted(values, key=lambda name: (-pinned[name], -len(values[name]), name))
+    first = [name for name in used if name == "destination.name"]
+    exact = [name for name in used if name not in first and pinned[name]]
+    loose = [name for name in used if name not in first and not pinned[name]]
+    few = sorted((name for name in exact if len(values[name]) <= _FEW), key=lambda name: len(values[name]))
+    many = [name for name in exact if name not in few]
+    orders = (tuple([*first, *few, *many, *loose]), tuple([*first, *many, *few, *loose]))
+    return tuple(dict.fromkeys(orders))
+
+
+def blocks(conditions: Conditions, items: Items, name: str) -> Sequence[Items]:
+    """Cut a list of rules into the longest blocks in which branching by the attribute does not multiply."""
+    found: list[Items] = []
+    start, common, named = 0, 0, 0
+    values: set[object] = set()
+    for place, (number, _) in enumerate(items):
+        tests = {test for test in conditions.tests(number, name) if isinstance(test, (Equals, Prefix))}
+        common, named = common + (not tests), named + len(tests)
+        values |= tests
+        if named + common * (len(values) + 1) > _GROWTH * (place - start + 1) + _SLACK:
+            found.append(items[start:place])
+            start, common, named, values = place, int(not tests), len(tests), set(tests)
+    found.append(items[start:])
+    return [block for block in found if block]

@@ -1,0 +1,61 @@
+"""The profiles that a policy declares, from the document to the model."""
+
+from pointsman.model.problem import Place
+from pointsman.model.profile import Level, Limits, OnFailure, Profile, Qos, Rate, Selector
+from pointsman.policy.check import Findings
+from pointsman.policy.document import Document
+from pointsman.policy.schema import ProfileSpec, RateSpec
+from pointsman.policy.shape import Shape
+
+_UNITS = {"kbit": 1_000, "Mbit": 1_000_000, "Gbit": 1_000_000_000}
+_MOST = 1_000_000_000_000
+
+
+def profiles(shape: Shape, document: Document, found: Findings) -> tuple[tuple[Profile, ...], dict[str, Place]]:
+    """Return the declared profiles and where each is declared."""
+    named = []
+    for position, spec in enumerate(shape.policy.profiles):
+        at = shape.index("profiles", position)
+        named.append((spec.name, document.find("profiles", at, "name")))
+        _check(spec, at, document, found)
+    found.duplicates("profile", named)
+    return tuple(_profile(spec) for spec in shape.policy.profiles), dict(reversed(named))
+
+
+def bandwidth(text: str) -> int:
+    """Return the bits per second of a text like `10Mbit`."""
+    return int(text[:-4]) * _UNITS[text[-4:]]
+
+
+def _profile(spec: ProfileSpec) -> Profile:
+    limits = Limits(
+        _rate(spec.limits.requests),
+        _rate(spec.limits.per_user),
+        _rate(spec.limits.per_destination),
+        bandwidth(spec.limits.bandwidth) if spec.limits.bandwidth else None,
+    )
+    return Profile(
+        spec.name,
+        Level[spec.encryption.upper()],
+        Selector(tuple(sorted(spec.select.labels.items())), tuple(spec.select.names)),
+        spec.dedicated,
+        Qos(spec.qos),
+        limits,
+        OnFailure(spec.on_failure),
+    )
+
+
+def _rate(spec: RateSpec | None) -> Rate | None:
+    return None if spec is None else Rate(spec.rate, spec.burst if spec.burst is not None else spec.rate)
+
+
+def _check(spec: ProfileSpec, at: int, document: Document, found: Findings) -> None:
+    if spec.limits.bandwidth and not 8_000 <= bandwidth(spec.limits.bandwidth) <= _MOST:
+        found.add(
+            document.find("profiles", at, "limits", "bandwidth"),
+            "bandwidth",
+            f"`{spec.limits.bandwidth}` is not between 8kbit and 1000Gbit",
+        )
+    names = spec.select.names
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        found.add(document.find("profiles", at, "select", "names"), "duplicate-name", f"tunnel `{name}` is named twice")

@@ -1,0 +1,88 @@
+"""What CEL says about a condition that it refuses, in the words of a policy's author."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pointsman.model.problem import did_you_mean
+
+FUNCTIONS = ("startsWith", "endsWith", "contains", "matches", "within")
+SIGNS = {"_==_": "==", "_!=_": "!=", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=", "@in": "in"}
+_ERROR = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(\d+):(\d+): (.*)$", re.MULTILINE)
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_NO_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '(?:[^'(]*\.)?\(?([^']*?)\)?'")
+_WORD = re.compile(r"(?:mismatched|extraneous) input '(and|or|not)'")
+_OPERATORS = {"and": "&&", "or": "||", "not": "!"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong in a condition, and at which character of it."""
+
+    offset: int
+    label: str
+    what: str
+    hint: str = ""
+
+
+def refusals(text: str, message: str, known: Iterable[str], ignore: frozenset[str]) -> tuple[Trouble, ...]:
+    """Return what CEL's message says. Names in `ignore` are declared, but wrongly: that is reported elsewhere."""
+    if "recursion" in message.partition("\n")[0]:
+        return (Trouble(0, "too-deep", "the condition is nested too deeply", "split it into several rules"),)
+    names = tuple(known)
+    found = [(_offset(text, int(line), int(column)), what) for line, column, what in _ERROR.findall(message)]
+    if not found:
+        return (Trouble(0, "syntax", f"is not CEL: {message.splitlines()[0] if message else 'no reason is given'}"),)
+    troubles = [
+        _refusal(text, offset, what.removesuffix(" [INVALID_ARGUMENT]"), names, ignore) for offset, what in found
+    ]
+    syntax = [trouble for trouble in troubles if trouble and trouble.label == "syntax"]
+    # after the first syntax error a parser only guesses
+    return tuple(syntax[:1]) if syntax else tuple(trouble for trouble in troubles if trouble)
+
+
+def start(text: str, offset: int) -> int:
+    """Return where the name at this offset begins: CEL points at its last dot or its parenthesis."""
+    if text[offset : offset + 1] not in (".", "("):
+        return offset
+    begin = offset
+    while begin > 0 and (text[begin - 1].isalnum() or text[begin - 1] in "_."):
+        begin -= 1
+    return begin
+
+
+def _refusal(text: str, offset: int, what: str, known: tuple[str, ...], ignore: frozenset[str]) -> Trouble | None:
+    if undeclared := _UNDECLARED.search(what):
+        name = undeclared.group(1)
+        if name in ignore:
+            return None
+        at = start(text, offset)
+        if text[offset : offset + 1] == "(" or text[at:].startswith(f"{name}("):
+            return Trouble(at, "unknown-function", f"unknown function `{name}`", _meant(name, FUNCTIONS))
+        return Trouble(at, "unknown-attribute", f"unknown attribute `{name}`", _meant(name, known))
+    if overload := _NO_OVERLOAD.search(what):
+        sign = SIGNS.get(overload.group(1), overload.group(1).strip("_"))
+        types = overload.group(2).split(", ")
+        hint = "a text is written in quotes, a number without" if {"string", "int"} <= set(types) else ""
+        return Trouble(start(text, offset), "wrong-type", f"`{sign}` cannot be applied to {' and '.join(types)}", hint)
+    if "token recognition error at: '= '" in what or "token recognition error at: '='" in what:
+        return Trouble(offset, "syntax", "`=` is not a comparison", "write `==`")
+    if found := _WORD.search(what):
+        word = found.group(1)
+        return Trouble(offset, "syntax", f"`{word}` is not an operator", f"write `{_OPERATORS[word]}`")
+    if "of a select operation" in what:
+        return Trouble(start(text, offset), "unknown-attribute", "an attribute has no fields", "check the name")
+    what = re.sub(r",? expecting .*", "", what.removeprefix("Syntax error: "))
+    if "'<EOF>'" in what:
+        return Trouble(offset, "syntax", "is not CEL: the condition ends too early")
+    return Trouble(offset, "syntax", f"is not CEL: {what.replace(chr(39), '`')}")
+
+
+@lru_cache(maxsize=256)
+def _meant(word: str, known: tuple[str, ...]) -> str:
+    return did_you_mean(word, known)
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    return sum(len(before) + 1 for before in text.split("\n")[: line - 1]) + column - 1

@@ -1,0 +1,103 @@
+"""What is left of a diagram once a fact is known?"""
+
+
+from pointsman.model.attribute import Attribute, Value
+from pointsman.model.context import Absent
+from pointsman.model.diagram import Branch, Leaf, Listing, Next, Node, Prefixes, Switch
+from pointsman.model.formula import FALSE, TRUE, And, Atom, Const, Formula, Not, Or
+from pointsman.policy.context import attributes_of, usable
+from pointsman.policy.diagram import Compiled
+from pointsman.policy.evaluate import holds
+
+Fact = Value | Absent
+
+
+def restrict(node: Node, attribute: Attribute, fact: Fact) -> Node:
+    """Return the diagram for requests with this fact."""
+    return _Restricted(attribute.name, usable(attribute, fact)).of(node)
+
+
+def toward(compiled: Compiled, destination: str) -> Node:
+    """Return the diagram for requests to a destination, by name; empty for none that is declared."""
+    attribute = next(a for a in attributes_of(compiled.policy) if a.name == "destination.name")
+    return restrict(compiled.root, attribute, destination)
+
+
+class _Restricted:
+    """One walk over a diagram; what is shared stays shared."""
+
+    def __init__(self, name: str, fact: Fact) -> None:
+        self._name = name
+        self._fact = fact
+        self._done: dict[int, Node] = {}
+
+    def of(self, node: Node) -> Node:
+        """Return what is left of a node."""
+        known = self._done.get(id(node))
+        if known is None:
+            known = self._done[id(node)] = self._left(node)
+        return known
+
+    def _left(self, node: Node) -> Node:
+        match node:
+            case Leaf() | Next():
+                return node
+            case Switch(name, cases, other, absent):
+                if name == self._name:
+                    return self.of(absent if isinstance(self._fact, Absent) else cases.get(self._fact, other))
+                own = {value: self.of(case) for value, case in cases.items()}
+                rest, without = self.of(other), self.of(absent)
+                same = all(case is rest for case in (*own.values(), without))
+                return rest if same else Switch(name, own, rest, without)
+            case Prefixes(name, starts, lengths, other, absent):
+                if name == self._name:
+                    return self.of(self._by_prefix(node))
+                own_starts = {text: self.of(case) for text, case in starts.items()}
+                rest, without = self.of(other), self.of(absent)
+                same = all(case is rest for case in (*own_starts.values(), without))
+                return rest if same else Prefixes(name, own_starts, lengths, rest, without)
+            case Branch(atom, yes, no, absent):
+                if atom.attribute == self._name:
+                    fact = self._fact
+                    return self.of(absent if isinstance(fact, Absent) else yes if holds(atom.test, fact) else no)
+                ways = (self.of(yes), self.of(no), self.of(absent))
+                return ways[0] if ways[0] is ways[1] is ways[2] else Branch(atom, *ways)
+            case Listing(entries):
+                return self._listing(entries)
+
+    def _by_prefix(self, node: Prefixes) -> Node:
+        if not isinstance(self._fact, str):
+            return node.absent
+        fitting = (self._fact[:length] for length in node.lengths if self._fact[:length] in node.cases)
+        start = next(fitting, None)
+        return node.other if start is None else node.cases[start]
+
+    def _listing(self, entries: tuple[tuple[Formula, Node], ...]) -> Node:
+        kept: list[tuple[Formula, Node]] = []
+        for formula, then in entries:
+            left = substitute(formula, self._name, self._fact)
+            if left == FALSE:
+                continue
+            kept.append((left, self.of(then)))
+            if left == TRUE and isinstance(kept[-1][1], Leaf):
+                break
+        return kept[0][1] if kept[0][0] == TRUE and isinstance(kept[0][1], Leaf) else Listing(tuple(kept))
+
+
+def substitute(formula: Formula, name: str, fact: Fact) -> Formula:
+    """Put a fact into a listed condition, where a test on an absent attribute is false."""
+    match formula:
+        case Atom(attribute, test):
+            return formula if attribute != name else TRUE if not isinstance(fact, Absent) and holds(test, fact) else FALSE
+        case Not(part):
+            inner = substitute(part, name, fact)
+            return Const(not inner.value) if isinstance(inner, Const) else Not(inner)
+        case And(parts) | Or(parts):
+            final = isinstance(formula, Or)
+            left = [substitute(part, name, fact) for part in parts]
+            if Const(final) in left:
+                return Const(final)
+            kept = tuple(part for part in left if not isinstance(part, Const))
+            return Const(not final) if not kept else kept[0] if len(kept) == 1 else type(formula)(kept)
+        case Const():
+            return formula

@@ -1,0 +1,300 @@
+"""How does one attribute part a list of rules? Each way it can come out is a cell with the rules that are left there."""
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
+
+from pointsman.model.attribute import Value
+from pointsman.model.formula import AtLeast, Equals, Prefix, Suffix, Test, Within
+from pointsman.policy.evaluate import network
+from pointsman.policy.simplify import (
+    ALWAYS,
+    NEVER,
+    Conditions,
+    Judge,
+    judge_test,
+    judge_value,
+    not_equal,
+)
+
+# Rules in order, as (number of what is left of the condition, index of the rule); cut after one that always holds.
+Items = tuple[tuple[int, int], ...]
+# Several lists where an attribute is absent: any of them could be the one that applies.
+State = tuple[Items, ...]
+
+K = TypeVar("K", bound=Value)
+_LEVEL = 6
+_TESTS = 64  # beyond this, a chain of tests on one attribute is no better than a list
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All tests on the attribute are settled; these rules are left."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class ByValue:
+    """One plan per exact value. `other` is None where every value is among the cases."""
+
+    cases: Mapping[Value, "Plan"]
+    other: "Plan | None"
+
+
+@dataclass(frozen=True, slots=True)
+class ByPrefix:
+    """One plan per longest prefix."""
+
+    cases: Mapping[str, "Plan"]
+    other: "Plan"
+
+
+@dataclass(frozen=True, slots=True)
+class ByTest:
+    """One plan per outcome of a test."""
+
+    test: Test
+    yes: "Plan"
+    no: "Plan"
+
+
+Plan = Cell | ByValue | ByPrefix | ByTest
+
+
+def split(conditions: Conditions, state: State, name: str, limit: float) -> Plan | None:
+    """Part the rules by an attribute; None if that would leave more than `limit` rules in all cells together."""
+    values = conditions.domains[name]
+    indexes = [_Index(conditions, items, name) for items in state]
+    named = dict.fromkeys(test for index in indexes for test in index.named)
+    exact = tuple(test.value for test in named if isinstance(test, Equals))
+    if values is None and not exact:
+        return _by_test(conditions, state, name, limit)
+    parted = _by_key(indexes, exact if values is None else values, judge_value, limit)
+    if parted is None:
+        return None
+    cases: dict[Value, Plan] = {key: Cell(cell) for key, cell in parted.items()}
+    if values is not None:
+        return ByValue(cases, None)
+    used = sum(map(size, set(parted.values())))
+    other = _by_test(conditions, settle(conditions, state, name, not_equal), name, limit - used)
+    return None if other is None else ByValue(cases, other)
+
+
+def cells(plan: Plan) -> Iterator[State]:
+    """Yield what is left in each cell of a plan."""
+    match plan:
+        case Cell(state):
+            yield state
+        case ByValue(cases, other):
+            for case in cases.values():
+                yield from cells(case)
+            if other is not None:
+                yield from cells(other)
+        case ByPrefix(cases, rest):
+            for case in cases.values():
+                yield from cells(case)
+            yield from cells(rest)
+        case ByTest(_, yes, no):
+            yield from cells(yes)
+            yield from cells(no)
+
+
+def height(plan: Plan) -> int:
+    """Return how many nested messages a plan takes at most in the proxy's configuration."""
+    match plan:
+        case Cell():
+            return 0
+        case ByValue(cases, other):
+            return _LEVEL + max([height(case) for case in cases.values()] + [0 if other is None else height(other)])
+        case ByPrefix(starts, rest):
+            return _LEVEL + max([height(case) for case in starts.values()] + [height(rest)])
+        case ByTest(_, yes, no):
+            return max(_LEVEL + height(yes), height(no), _LEVEL)
+
+
+def settle(conditions: Conditions, state: State, name: str, judge: Judge) -> State:
+    """Put in what is known of an attribute."""
+    done: dict[int, int] = {}
+    return distinct(_settled(conditions, items, name, judge, done) for items in state)
+
+
+def size(state: State) -> int:
+    """Return the number of rules in all lists."""
+    return sum(map(len, state))
+
+
+def distinct(lists: Iterable[Items]) -> State:
+    """Return the lists without repetitions."""
+    return tuple(dict.fromkeys(lists))
+
+
+def _asked(conditions: Conditions, state: State, name: str) -> list[Test]:
+    """Return the tests on an attribute, in the order of the rules."""
+    found: dict[Test, None] = {}
+    for items in state:
+        for number, _ in items:
+            tests = conditions.tests(number, name)
+            found.update(dict.fromkeys(tests if len(tests) < 2 else sorted(tests, key=repr)))
+    return list(found)
+
+
+def _settled(conditions: Conditions, items: Items, name: str, judge: Judge, done: dict[int, int]) -> Items:
+    left: list[tuple[int, int]] = []
+    for item in items:
+        number = conditions.rewrite(item[0], name, judge, done)
+        if number == NEVER:
+            continue
+        left.append(item if number == item[0] else (number, item[1]))
+        if number == ALWAYS:
+            break
+    return tuple(left)
+
+
+def _by_key(
+    indexes: "Sequence[_Index]", keys: Sequence[K], judge: Callable[[K], Judge], limit: float
+) -> dict[K, State] | None:
+    """Return what is left for each exact value or longest prefix; for each, only rules that name it are looked at."""
+    if sum(index.fixed for index in indexes) * len(keys) > 4 * limit or len(indexes) * len(keys) > 8 * limit:
+        return None
+    found: dict[K, State] = {}
+    seen: set[State] = set()
+    total = 0
+    for key in keys:
+        settled = judge(key)
+        done: dict[int, int] = {}
+        cell = distinct(index.left(key, settled, done) for index in indexes)
+        if cell not in seen:
+            seen.add(cell)
+            total += size(cell)
+            if total > limit:
+                return None
+        found[key] = cell
+    return found
+
+
+class _Index:
+    """One list of rules by the values and prefixes of an attribute that they name."""
+
+    def __init__(self, conditions: Conditions, items: Items, name: str) -> None:
+        self._conditions, self._items, self._name = conditions, items, name
+        self._own: dict[Test, list[int]] = {}
+        self._patterned: list[int] = []
+        self._base: dict[int, int] = {}
+        done: dict[int, int] = {}
+        for place, (number, _) in enumerate(items):
+            tests = conditions.tests(number, name)
+            if not tests:
+                self._base[place] = number
+                continue
+            for test in tests:
+                if isinstance(test, (Equals, Prefix)):
+                    self._own.setdefault(test, []).append(place)
+                elif not self._patterned or self._patterned[-1] != place:
+                    self._patterned.append(place)
+            left = conditions.rewrite(number, name, _none_named, done)
+            if left != NEVER:
+                self._base[place] = left
+        lengths = {len(test.text) for test in self._own if isinstance(test, Prefix)}
+        self._lengths = tuple(sorted(lengths, reverse=True))
+        self._plain = _ordered(self._base, items)
+
+    @property
+    def named(self) -> Iterable[Test]:
+        """Return the values and prefixes that rules name, in their order."""
+        return self._own
+
+    @property
+    def fixed(self) -> int:
+        """Return how many rules each key has to look at, whatever it is."""
+        return len(self._base) + len(self._patterned)
+
+    def left(self, key: Value, judge: Judge, done: dict[int, int]) -> Items:
+        """Return what is left for a value or longest prefix."""
+        places = [*self._patterned, *self._own.get(Equals(key), ())]
+        if isinstance(key, str):
+            for length in self._lengths:
+                places += self._own.get(Prefix(key[:length]), ()) if length <= len(key) else ()
+        if not places:
+            return self._plain
+        merged = dict(self._base)
+        for place in places:
+            merged[place] = self._conditions.rewrite(self._items[place][0], self._name, judge, done)
+        return _ordered(merged, self._items)
+
+
+def _ordered(left: Mapping[int, int], items: Items) -> Items:
+    kept: list[tuple[int, int]] = []
+    for place in sorted(left):
+        number = left[place]
+        if number != NEVER:
+            kept.append((number, items[place][1]))
+            if number == ALWAYS:
+                break
+    return tuple(kept)
+
+
+def _by_test(conditions: Conditions, state: State, name: str, limit: float) -> Plan | None:
+    """Part by tests that are not for equality: prefixes by the longest, others one by one, narrowest first.
+
+    No test for equality is left in here.
+    """
+    asked = _asked(conditions, state, name)
+    if size(state) > limit:
+        return None
+    if not asked:
+        return Cell(state)
+    prefixes = [test.text for test in asked if isinstance(test, Prefix)]
+    if len(asked) - len(prefixes) > _TESTS:
+        return None
+    if prefixes:
+        return _by_prefix(conditions, state, name, prefixes, limit)
+    test = min(asked, key=_narrowest)
+    plans: list[Plan] = []
+    for outcome in (True, False):
+        plan = _by_test(conditions, settle(conditions, state, name, judge_test(test, outcome)), name, limit)
+        if plan is None:
+            return None
+        plans.append(plan)
+    yes, no = plans
+    if sum(map(size, {*cells(yes), *cells(no)})) > limit:
+        return None
+    return yes if yes == no else ByTest(test, yes, no)
+
+
+def _by_prefix(conditions: Conditions, state: State, name: str, prefixes: list[str], limit: float) -> Plan | None:
+    indexes = [_Index(conditions, items, name) for items in state]
+    parted = _by_key(indexes, prefixes, _judge_longest, limit)
+    if parted is None:
+        return None
+    cases: dict[str, Plan] = {}
+    left = limit
+    for prefix, cell in parted.items():
+        plan = _by_test(conditions, cell, name, left)
+        if plan is None:
+            return None
+        cases[prefix] = plan
+        left -= sum(map(size, set(cells(plan))))
+    plain = settle(conditions, state, name, lambda test: False if isinstance(test, Prefix) else None)
+    rest = _by_test(conditions, plain, name, left)
+    return None if rest is None else ByPrefix(cases, rest)
+
+
+def _judge_longest(prefix: str) -> Judge:
+    """Return how tests come out where this is the longest prefix asked for that the value starts with."""
+    known = judge_test(Prefix(prefix), True)
+    return lambda test: prefix.startswith(test.text) if isinstance(test, Prefix) else known(test)
+
+
+def _none_named(test: Test) -> bool | None:
+    return False if isinstance(test, (Equals, Prefix)) else None
+
+
+def _narrowest(test: Test) -> tuple[int, int]:
+    match test:
+        case AtLeast(bound):
+            return (0, -bound)
+        case Within(text):
+            return (0, -network(text).prefixlen)
+        case Suffix(text):
+            return (0, -len(text))
+    return (1, 0)  # the rest in the order of the rules: `min` keeps the first

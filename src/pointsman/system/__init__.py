@@ -1,0 +1,1 @@
+"""Edges to the host: netlink, nftables, Envoy, processes. Thin and dull; failures are `Fault`."""

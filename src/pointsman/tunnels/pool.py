@@ -1,0 +1,94 @@
+"""The pool: which tunnels there can be. A pool with one bad entry is refused as a whole, with all problems."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.model.tunnel import Entry, Kind
+from pointsman.tunnels.levels import level_given
+from pointsman.tunnels.ovpn import Read, parse_ovpn
+from pointsman.tunnels.port import DirectSpec, Spec
+from pointsman.tunnels.wgquick import parse_wgquick
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """One tunnel that the pool can bring up: as declared, and what its file says."""
+
+    entry: Entry
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All tunnels that can be, and notes on what their files say in vain."""
+
+    supplies: tuple[Supply, ...]
+    notes: tuple[Problem, ...] = ()
+
+    def supply(self, name: str) -> Supply:
+        """Return the tunnel of this name."""
+        return next(supply for supply in self.supplies if supply.entry.name == name)
+
+
+def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
+    """Return the pool that these entries make; raise `Invalid` with every problem of every file.
+
+    Each entry comes with the place that declares it. `read` returns the text of a file, or raises `Fault`.
+    """
+    problems: list[Problem] = []
+    notes: list[Problem] = []
+    supplies: list[Supply] = []
+    seen: dict[str, Place] = {}
+    for entry, place in entries:
+        if entry.name in seen:
+            hint = f"it is declared at {seen[entry.name]} already"
+            problems.append(Problem(place, "pool-duplicate", f"tunnel `{entry.name}` is declared twice", hint))
+        seen.setdefault(entry.name, place)
+        try:
+            spec, said = _spec(entry, place, read)
+        except Invalid as invalid:
+            problems.extend(invalid.problems)
+            continue
+        given = level_given(spec)
+        if entry.level > given.level:
+            what = (
+                f"tunnel `{entry.name}` is declared `{entry.level.name.lower()}` but gives `{given.level.name.lower()}`"
+            )
+            problems.append(Problem(place, "pool-level", what, "it lacks " + " and ".join(given.lacks)))
+        supplies.append(Supply(entry, spec))
+        notes.extend(said)
+    if problems:
+        raise Invalid(problems)
+    return Pool(tuple(supplies), tuple(notes))
+
+
+def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, ...]]:
+    what = _shape(entry)
+    if what:
+        raise Invalid([Problem(place, "pool-entry", f"tunnel `{entry.name}`: {what}")])
+    if entry.kind is Kind.DIRECT:
+        return DirectSpec(entry.device), ()
+    try:
+        text = read(entry.file)
+    except Fault as fault:
+        raise Invalid([Problem(place, "pool-file", f"tunnel `{entry.name}`: {fault}")]) from fault
+    if entry.kind is Kind.WIREGUARD:
+        wireguard = parse_wgquick(text, entry.file)
+        return wireguard.spec, wireguard.notes
+    openvpn = parse_ovpn(text, entry.file, read)
+    return openvpn.spec, openvpn.notes
+
+
+def _shape(entry: Entry) -> str:
+    name = entry.name
+    if not (
+        0 < len(name) <= 63 and name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    ):
+        return "a name has up to 63 letters, digits, `-`, `_` and `.`"
+    if name[0] in "-.":
+        return "a name begins with a letter or a digit"
+    if entry.kind is Kind.DIRECT:
+        return "`direct` needs a `device` and takes no `file`" if entry.file or not entry.device else ""
+    return f"`{entry.kind}` needs a `file` and takes no `device`" if entry.device or not entry.file else ""

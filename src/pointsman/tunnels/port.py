@@ -1,0 +1,154 @@
+"""What a tunnel needs to come up, where it lives, what is seen of it, and what every driver can do.
+
+Secrets in these values never show in their `repr`, and so neither in logs nor in failed comparisons.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pointsman.model.tunnel import Endpoint, State
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A WireGuard gateway. Keys are base64; `allowed` are canonical networks; `keepalive` is in seconds."""
+
+    public_key: str
+    endpoint: Endpoint
+    allowed: tuple[str, ...]
+    keepalive: int
+    preshared_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardSpec:
+    """Everything that a wg-quick file says and we follow. `addresses` are bare, `listen_port` 0 is any."""
+
+    private_key: str = field(repr=False)
+    addresses: tuple[str, ...]
+    peers: tuple[Peer, ...]
+    mtu: int
+    listen_port: int = 0
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return where the outer packets go."""
+        return tuple(dict.fromkeys(peer.endpoint for peer in self.peers))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenvpnSpec:
+    """Everything that an .ovpn file says and we follow.
+
+    `settings` are directives with their arguments, checked one by one; `blocks` are the keys, certificates
+    and credentials, by directive. The daemon gets a configuration made from this, never the user's text.
+    """
+
+    remotes: tuple[Endpoint, ...]
+    settings: tuple[tuple[str, ...], ...]
+    blocks: tuple[tuple[str, str], ...] = field(repr=False)
+    mtu: int
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return where the outer packets go."""
+        return tuple(dict.fromkeys(self.remotes))
+
+    def setting(self, name: str) -> tuple[str, ...] | None:
+        """Return the arguments of a directive, or None where the file does not have it."""
+        return next((words[1:] for words in self.settings if words[0] == name), None)
+
+    def has_block(self, name: str) -> bool:
+        """Say whether the file brings this key, certificate or credential."""
+        return any(known == name for known, _ in self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectSpec:
+    """No tunnel: packets leave by this device in clear text."""
+
+    device: str
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return nothing: there are no outer packets."""
+        return ()
+
+
+Spec = WireguardSpec | OpenvpnSpec | DirectSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Berth:
+    """Where one tunnel lives: its private folder (0700), its link, and the user its daemon runs as.
+
+    `link` is empty for `direct`, which has none of its own.
+    """
+
+    name: str
+    folder: Path
+    link: str
+    uid: int
+    gid: int
+
+    @property
+    def alias(self) -> str:
+        """Return what marks the link as this tunnel's in the kernel itself."""
+        return f"pointsman:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is seen of a tunnel. `handshake_age` is in seconds, None where unknown; counters are bytes.
+
+    DOWN means that `start` is due: nothing is there, it died, or it is not what the spec says. In FAILED and
+    STARTING something runs and goes on trying; a new start would only throw away what it has.
+    """
+
+    state: State
+    device: str
+    sources: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    mtu: int = 0
+    handshake_age: float | None = None
+    received: int = 0
+    sent: int = 0
+    why: str = ""
+
+
+class Driver(Protocol):
+    """Makes tunnels of one kind. Each method may be repeated at any time, also after a crash half-way.
+
+    All raise `Fault` where the outside world fails. None of them touches routes, rules or nftables.
+    """
+
+    def start(self, spec: Spec, berth: Berth) -> None:
+        """Bring the tunnel up, or adopt the one that is already there with this very spec."""
+
+    def tend(self, spec: Spec, berth: Berth) -> Observation:
+        """Repair the tunnel's link (addresses, MTU, up), then say what is there."""
+
+    def observe(self, spec: Spec, berth: Berth) -> Observation:
+        """Say what is there. Changes nothing."""
+
+    def stop(self, berth: Berth) -> None:
+        """End the daemon and remove the link and all that the folder holds."""
+
+
+def berth(runtime: Path, tunnel: str, uid: int, gid: int) -> Berth:
+    """Return where a tunnel lives below a node's runtime folder."""
+    return Berth(tunnel, runtime / "tunnels" / tunnel, link_name(str(runtime), tunnel), uid, gid)
+
+
+def link_name(runtime: str, tunnel: str) -> str:
+    """Return a link name that is unique on the machine and the same after every restart (at most 15 bytes)."""
+    return "pm" + hashlib.sha256(f"{runtime}\0{tunnel}".encode()).hexdigest()[:10]
+
+
+def digest(spec: Spec) -> str:
+    """Return the content hash of a spec: a daemon is adopted only if it was started with the same one."""
+    canonical = json.dumps([type(spec).__name__, asdict(spec)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""Which tunnel a profile gets, and for every other tunnel all the reasons why not."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pointsman.model.profile import OnFailure, Profile
+from pointsman.model.tunnel import Kind, Lease, State, Tunnel
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One reason against a tunnel. `label` is stable and meant for programs."""
+
+    label: str
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A tunnel that was not chosen, and everything that speaks against it."""
+
+    tunnel: str
+    objections: tuple[Objection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The tunnel to use. A tunnel that raises no objection and yet is in `rejected` came second."""
+
+    tunnel: str
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoTunnel:
+    """No tunnel will do: the request does not leave."""
+
+    rejected: tuple[Rejected, ...]
+
+
+Selection = Chosen | NoTunnel
+
+
+def select(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease], flow: str) -> Selection:
+    """Choose the tunnel nearest to what the profile asks for that raises no objection.
+
+    A tunnel much stronger than needed comes after one that is just strong enough; equals are settled by a hash
+    of flow and tunnel, so that the same question always gets the same answer, and one tunnel coming or going
+    moves no flow of another. A profile with `onFailure: block` stays with its first choice while that is down;
+    with `next` it takes the next tunnel that is up.
+    """
+    held = tuple(leases)
+    judged = [(tunnel, unfit(tunnel, profile, held)) for tunnel in tunnels]
+    order = sorted(
+        (tunnel for tunnel, found in judged if not found),
+        key=lambda tunnel: (tunnel.level - profile.encryption, _spread(flow, tunnel.name), tunnel.name),
+    )
+    first = order[0].name if order else ""
+    pinned = profile.on_failure is OnFailure.BLOCK
+    against = {
+        tunnel.name: (*found, *_state(tunnel), *(_pinned(first, tunnel) if pinned and not found else ()))
+        for tunnel, found in judged
+    }
+    best = next((tunnel.name for tunnel in order if not against[tunnel.name]), None)
+    rejected = tuple(
+        Rejected(name, found or (Objection("second", f"`{best}` comes first"),))
+        for name, found in sorted(against.items())
+        if name != best
+    )
+    return NoTunnel(rejected) if best is None else Chosen(best, rejected)
+
+
+def unfit(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:
+    """Return what speaks against a tunnel for this profile whatever state it is in."""
+    return (*misfit(tunnel, profile), *_leased(tunnel, profile, leases))
+
+
+def misfit(tunnel: Tunnel, profile: Profile) -> tuple[Objection, ...]:
+    """Return where a tunnel is not what the profile asks for, whoever holds it."""
+    labels = dict(tunnel.labels)
+    found: list[Objection] = []
+    if tunnel.level < profile.encryption:
+        gives, needs = tunnel.level.name.lower(), profile.encryption.name.lower()
+        found.append(Objection("level", f"gives `{gives}`, needed is `{needs}`"))
+    for key, value in profile.selector.labels:
+        if key not in labels:
+            found.append(Objection("label", f"has no label `{key}`, needed is `{value}`"))
+        elif labels[key] != value:
+            found.append(Objection("label", f"label `{key}` is `{labels[key]}`, needed is `{value}`"))
+    if profile.selector.names and tunnel.name not in profile.selector.names:
+        found.append(Objection("name", "is not among the tunnels that the profile names"))
+    if profile.dedicated and tunnel.kind is Kind.DIRECT:
+        found.append(Objection("shared", "`direct` is everybody's and cannot be dedicated"))
+    return tuple(found)
+
+
+def _leased(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:
+    holders = [lease.holder for lease in leases if lease.tunnel == tunnel.name]
+    own = [lease.tunnel for lease in leases if lease.holder == profile.name]
+    found = [Objection("leased", f"is held by `{holder}`") for holder in holders if holder != profile.name]
+    if profile.dedicated and own and tunnel.name not in own:
+        found.append(Objection("holds", f"the profile holds `{own[0]}`"))
+    return tuple(found)
+
+
+def _state(tunnel: Tunnel) -> tuple[Objection, ...]:
+    if tunnel.state is State.UP:
+        return ()
+    return (Objection("state", f"is {tunnel.state}" + (f": {tunnel.why}" if tunnel.why else "")),)
+
+
+def _pinned(first: str, tunnel: Tunnel) -> tuple[Objection, ...]:
+    if tunnel.name == first:
+        return ()
+    return (Objection("pinned", f"`{first}` comes first, and `onFailure` is `block`"),)
+
+
+def _spread(flow: str, tunnel: str) -> bytes:
+    return hashlib.sha256(f"{flow}\0{tunnel}".encode()).digest()

@@ -1,0 +1,85 @@
+"""What daemons and the kernel answer, understood without them."""
+
+import pytest
+from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
+
+from pointsman.model.fault import Fault
+from pointsman.tunnels.drivers import kernel, management, uapi
+from pointsman.tunnels.drivers.files import read_text
+from pointsman.tunnels.port import berth, digest, link_name
+from tests.unit.tunnels.samples import PRIVATE, PUBLIC, SHARED, WIREGUARD, openvpn, wireguard
+
+SPEC = wireguard(WIREGUARD + f"PresharedKey = {SHARED}\n").spec
+
+
+def test_a_device_that_was_asked_for_a_spec_is_found_to_be_as_the_spec_says() -> None:
+    answer = (
+        uapi.request(SPEC).replace("set=1", "get=1")
+        + "last_handshake_time_sec=12\nlast_handshake_time_nsec=5\nrx_bytes=7\ntx_bytes=9\n"
+    )
+    seen = uapi.understand(answer)
+
+    assert uapi.settings(SPEC) <= seen.settings
+    assert (seen.handshakes, seen.received, seen.sent) == ((12 + 5e-9,), 7, 9)
+    assert not uapi.settings(wireguard().spec) <= seen.settings
+
+
+def test_the_kernels_answer_says_the_same_as_the_userspace_one() -> None:
+    asked = wgmsg()
+    peer = SPEC.peers[0]
+    networks = AsyncWireGuard._wg_build_allowedips(None, list(peer.allowed))
+    said = [
+        ["WGPEER_A_PUBLIC_KEY", peer.public_key],
+        ["WGPEER_A_PRESHARED_KEY", peer.preshared_key],
+        ["WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", 10],
+        ["WGPEER_A_LAST_HANDSHAKE_TIME", {"tv_sec": 12, "tv_nsec": 0}],
+        ["WGPEER_A_RX_BYTES", 7],
+        ["WGPEER_A_TX_BYTES", 9],
+        ["WGPEER_A_ALLOWEDIPS", networks],
+    ]
+    asked["attrs"] = [["WGDEVICE_A_PRIVATE_KEY", PRIVATE], ["WGDEVICE_A_PEERS", [{"attrs": said}]]]
+    asked.encode()
+    answer = wgmsg(asked.data)
+    answer.decode()
+
+    assert kernel.understand([answer]) == uapi.Seen(uapi.settings(SPEC), (12.0,), 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("line", "connected", "addresses"),
+    [
+        ("1,CONNECTED,SUCCESS,10.8.0.2,203.0.113.5,1194,,,fd00::2", True, ("10.8.0.2", "fd00::2")),
+        ("1,CONNECTED,SUCCESS,10.8.0.2,203.0.113.5,1194,,", True, ("10.8.0.2",)),
+        ("1,CONNECTED,SUCCESS,127.0.0.1,203.0.113.5,1194,,,::1", True, ()),
+        ("1,CONNECTED,ERROR,10.8.0.2,203.0.113.5,1194,,", False, ("10.8.0.2",)),
+        ("1,RECONNECTING,ping-restart,,,,,", False, ()),
+        ("1,WAIT,,,,,,", False, ()),
+    ],
+)
+def test_a_daemons_state_is_understood(line: str, connected: bool, addresses: tuple[str, ...]) -> None:
+    answer = f">INFO:hello\r\n{line}\r\nEND\r\nSUCCESS: nclients=0,bytesin=5,bytesout=6\r\n"
+    said = management.understand(answer)
+
+    assert (said.connected, said.addresses, said.received, said.sent) == (connected, addresses, 5, 6)
+    assert bool(said.why) != connected
+
+
+def test_a_spec_shows_no_secret_and_its_hash_follows_every_part(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    shown = repr(SPEC) + repr(openvpn().spec)
+
+    assert [word for word in (PRIVATE, SHARED, "U0VDUkVU") if word in shown] == []
+    assert PUBLIC in shown
+    assert len({digest(spec) for spec in (SPEC, wireguard().spec, openvpn().spec)}) == 3
+    assert link_name("/run/a", "t") != link_name("/run/b", "t") != link_name("/run/b", "u")
+    assert len(berth(tmp_path, "t" * 60, 64002, 64002).link) <= 15
+
+
+def test_only_short_plain_text_files_are_read(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for name, raw, why in (("a", b"\xff", "not UTF-8"), ("b", b"x" * 1_000_001, "longer"), ("c", b"a\0", "NUL")):
+        (tmp_path / name).write_bytes(raw)
+        with pytest.raises(Fault, match=why):
+            read_text(str(tmp_path / name))
+    with pytest.raises(Fault, match="not a file"):
+        read_text("/dev/zero")
+    with pytest.raises(Fault, match="No such file"):
+        read_text(str(tmp_path / "missing"))

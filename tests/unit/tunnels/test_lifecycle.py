@@ -1,0 +1,52 @@
+import pytest
+
+from pointsman.model.tunnel import State
+from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, Order, due, moved, observed, pause
+from pointsman.tunnels.port import Observation
+
+
+def seen(state: State, why: str = "") -> Observation:
+    return Observation(state, "pm0", why=why)
+
+
+def test_a_tunnel_is_up_only_after_something_was_seen_to_carry() -> None:
+    assert {
+        state for (state, event), to in TRANSITIONS.items() if to is State.UP and event is not Event.CARRIES
+    } == set()
+    assert observed(Life(), seen(State.UP), 5.0) == Life(State.UP, 5.0)
+
+
+def test_a_gateway_that_does_not_answer_in_time_is_a_failure() -> None:
+    starting = observed(Life(), seen(State.STARTING, "no answer yet"), 1.0)
+
+    assert starting == Life(State.STARTING, 1.0, 0, "no answer yet")
+    assert observed(starting, seen(State.STARTING), 20.9).state is State.STARTING
+    assert observed(starting, seen(State.STARTING), 21.0) == Life(State.FAILED, 21.0, 1, "no answer yet")
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.FAILED, State.DOWN])
+def test_a_tunnel_that_was_up_and_is_not_has_failed_at_once(state: State) -> None:
+    assert observed(Life(State.UP), seen(state), 9.0).state is State.FAILED
+
+
+def test_a_tunnel_that_carries_again_has_forgotten_its_failures() -> None:
+    failed = Life(State.FAILED, 1.0, 4, "no answer")
+
+    assert observed(failed, seen(State.UP), 2.0) == Life(State.UP, 2.0)
+
+
+def test_what_is_wanted_is_started_with_growing_pauses_and_what_is_not_is_stopped() -> None:
+    assert due(Life(), True, False, 0.0) is Order.START
+    assert due(Life(State.FAILED, 10.0, 3), True, False, 11.9) is Order.NOTHING
+    assert due(Life(State.FAILED, 10.0, 3), True, False, 12.0) is Order.START
+    assert due(Life(State.FAILED, 10.0, 3), True, True, 99.0) is Order.NOTHING
+    assert due(Life(State.UP), False, True, 0.0) is Order.STOP
+    assert due(Life(), False, False, 0.0) is Order.NOTHING
+    assert [pause(failures) for failures in (0, 1, 2, 3, 99)] == [0.0, 0.5, 1.0, 2.0, 30.0]
+
+
+def test_every_pair_of_state_and_event_leads_somewhere_known() -> None:
+    for state in State:
+        for event in Event:
+            assert moved(Life(state), event, 1.0).state in State
+        assert moved(Life(state), Event.STOPPED, 1.0).state is State.DOWN

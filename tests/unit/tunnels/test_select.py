@@ -1,0 +1,132 @@
+import pytest
+
+from pointsman.model.profile import Level, OnFailure, Profile, Selector
+from pointsman.model.tunnel import Kind, Lease, State
+from pointsman.tunnels.leases import assign
+from pointsman.tunnels.select import Chosen, NoTunnel, Rejected, Selection, select
+from tests.unit.tunnels.samples import tunnel
+
+STRONG = Profile("p", Level.STRONG)
+EU = (("region", "eu"),)
+
+
+def reasons(selection: Selection) -> dict[str, list[str]]:
+    return {rejected.tunnel: [str(objection) for objection in rejected.objections] for rejected in selection.rejected}
+
+
+def test_every_tunnel_that_is_not_chosen_says_all_that_speaks_against_it() -> None:
+    tunnels = [
+        tunnel("good", labels=EU),
+        tunnel("weak", level=Level.ENCRYPTED, labels=(("region", "us"),), state=State.FAILED, why="no answer"),
+        tunnel("bare"),
+    ]
+    selection = select(Profile("p", Level.STRONG, Selector(EU, ("good", "bare"))), tunnels, (), "f")
+
+    assert isinstance(selection, Chosen)
+    assert selection.tunnel == "good"
+    assert reasons(selection) == {
+        "bare": ["has no label `region`, needed is `eu`"],
+        "weak": [
+            "gives `encrypted`, needed is `strong`",
+            "label `region` is `us`, needed is `eu`",
+            "is not among the tunnels that the profile names",
+            "is failed: no answer",
+        ],
+    }
+
+
+def test_without_tunnels_there_is_none() -> None:
+    assert select(STRONG, (), (), "f") == NoTunnel(())
+
+
+def test_the_tunnel_that_is_just_strong_enough_comes_first() -> None:
+    tunnels = [tunnel("q", level=Level.QUANTUM), tunnel("s"), tunnel("d", level=Level.NONE, kind=Kind.DIRECT)]
+
+    for level, name in ((Level.NONE, "d"), (Level.ENCRYPTED, "s"), (Level.STRONG, "s"), (Level.QUANTUM, "q")):
+        selection = select(Profile("p", level), tunnels, (), "f")
+        assert isinstance(selection, Chosen)
+        assert selection.tunnel == name
+
+
+def test_on_failure_block_waits_for_the_first_choice_and_next_does_not() -> None:
+    pair = [tunnel("a"), tunnel("b")]
+    both = select(STRONG, pair, (), "f")
+    assert isinstance(both, Chosen)
+    first = both.tunnel
+    second = "b" if first == "a" else "a"
+    broken = [tunnel(first, state=State.FAILED), tunnel(second)]
+
+    assert reasons(select(STRONG, broken, (), "f")) == {
+        first: ["is failed"],
+        second: [f"`{first}` comes first, and `onFailure` is `block`"],
+    }
+    moved = select(Profile("p", Level.STRONG, on_failure=OnFailure.NEXT), broken, (), "f")
+    assert isinstance(moved, Chosen)
+    assert moved.tunnel == second
+
+
+def test_flows_spread_over_equal_tunnels_and_stay_where_they_are() -> None:
+    names = [f"t{number}" for number in range(4)]
+
+    def chosen(names: list[str]) -> list[str]:
+        asked = (select(STRONG, [tunnel(name) for name in names], (), f"flow{number}") for number in range(400))
+        return [selection.tunnel for selection in asked if isinstance(selection, Chosen)]
+
+    before, after = chosen(names), chosen(names[1:])
+    assert all(60 < before.count(name) < 140 for name in names)
+    assert [new for old, new in zip(before, after, strict=True) if old != "t0" and old != new] == []
+
+
+@pytest.mark.parametrize("state", [State.DOWN, State.STARTING, State.FAILED])
+def test_a_tunnel_that_is_not_up_is_never_chosen(state: State) -> None:
+    assert isinstance(select(STRONG, [tunnel("a", state=state)], (), "f"), NoTunnel)
+
+
+def test_direct_cannot_be_dedicated() -> None:
+    direct = tunnel("d", kind=Kind.DIRECT, level=Level.NONE)
+
+    assert reasons(select(Profile("p", Level.NONE, dedicated=True), [direct], (), "f")) == {
+        "d": ["`direct` is everybody's and cannot be dedicated"]
+    }
+
+
+def test_a_dedicated_tunnel_has_one_holder_and_nobody_else_gets_it() -> None:
+    alone, shared = Profile("alone", Level.STRONG, dedicated=True), Profile("all", Level.STRONG)
+    one = assign([shared, alone], [tunnel("a")], ())
+
+    assert one.leases == (Lease("a", "alone"),)
+    assert one.selections["alone"] == Chosen("a", ())
+    assert reasons(one.selections["all"]) == {"a": ["is held by `alone`"]}
+
+
+def test_a_lease_survives_an_outage_unless_its_holder_takes_the_next() -> None:
+    tunnels = [tunnel("a", state=State.FAILED), tunnel("b")]
+    held = (Lease("a", "alone"),)
+    waiting = assign([Profile("alone", Level.STRONG, dedicated=True)], tunnels, held)
+    moving = assign([Profile("alone", Level.STRONG, dedicated=True, on_failure=OnFailure.NEXT)], tunnels, held)
+
+    assert waiting.leases == held
+    assert waiting.selections["alone"] == NoTunnel(waiting.selections["alone"].rejected)
+    assert reasons(waiting.selections["alone"]) == {"a": ["is failed"], "b": ["the profile holds `a`"]}
+    assert moving.leases == (Lease("b", "alone"),)
+
+
+def test_a_lease_ends_with_its_profile_its_tunnel_or_what_made_it_fit() -> None:
+    alone = Profile("alone", Level.STRONG, dedicated=True)
+    held = (Lease("a", "alone"),)
+
+    assert assign([], [tunnel("a")], held).leases == ()
+    assert assign([Profile("alone", Level.STRONG)], [tunnel("a")], held).leases == ()
+    assert assign([alone], [tunnel("b")], held).leases == (Lease("b", "alone"),)
+    assert assign([alone], [tunnel("a", level=Level.ENCRYPTED)], held).leases == ()
+
+
+def test_what_came_second_says_so() -> None:
+    selection = select(STRONG, [tunnel("a"), tunnel("b", level=Level.QUANTUM)], (), "f")
+    following = select(
+        Profile("p", Level.STRONG, on_failure=OnFailure.NEXT), [tunnel("a"), tunnel("b", level=Level.QUANTUM)], (), "f"
+    )
+
+    assert [rejected.tunnel for rejected in selection.rejected] == ["b"]
+    assert isinstance(following.rejected[0], Rejected)
+    assert reasons(following) == {"b": ["`a` comes first"]}
