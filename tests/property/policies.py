@@ -96,7 +96,9 @@ def _long(random: Random, requests: int) -> Case:
     for n in range(random.randint(40, 120)):
         atoms = [Atom(name, random.choice(pools[name])) for name in random.sample(names, random.choice((1, 1, 2)))]
         parts = tuple(atom if random.random() < 0.9 else Not(atom) for atom in atoms)
-        narrow: tuple[Formula, ...] = (Atom("user.human", Equals(True)),) if any(isinstance(part, Not) for part in parts) else ()
+        narrow: tuple[Formula, ...] = (
+            (Atom("user.human", Equals(True)),) if any(isinstance(part, Not) for part in parts) else ()
+        )
         rules.append(Rule(f"r{n}", And((*parts, *narrow)), _outcome(random), "", Place()))
     rules.append(Rule("default", TRUE, _outcome(random), "", Place()))
     found: list[Facts] = []
@@ -183,8 +185,19 @@ def _test(random: Random, attribute: Attribute) -> Test:
     part = text[: random.randint(1, len(text))]
     exact = Equals(text)
     if attribute.name == "request.host":
-        return random.choice((exact, exact, Prefix(part), Suffix(text[-random.randint(1, len(text)) :]), Substring(part)))
-    tests = (exact, exact, exact, Prefix(part), Prefix(text), Suffix(text[-1:]), Substring(part), Matches(random.choice(PATTERNS)))
+        return random.choice(
+            (exact, exact, Prefix(part), Suffix(text[-random.randint(1, len(text)) :]), Substring(part))
+        )
+    tests = (
+        exact,
+        exact,
+        exact,
+        Prefix(part),
+        Prefix(text),
+        Suffix(text[-1:]),
+        Substring(part),
+        Matches(random.choice(PATTERNS)),
+    )
     return random.choice(tests)
 
 
@@ -248,7 +261,11 @@ def _possible(attribute: Attribute, tests: list[Test]) -> Iterator[Value]:
         case Type.BOOL:
             yield from (True, False)
         case Type.INT:
-            marks = [test.value if isinstance(test, Equals) else test.bound for test in tests if isinstance(test, (Equals, AtLeast))]
+            marks = [
+                test.value if isinstance(test, Equals) else test.bound
+                for test in tests
+                if isinstance(test, (Equals, AtLeast))
+            ]
             yield from {number + step for number in map(int, marks) for step in (-1, 0, 1)}
         case Type.STRINGS:
             members = [test.member for test in tests if isinstance(test, Contains)]

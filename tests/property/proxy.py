@@ -39,7 +39,8 @@ def running(diagrams: Mapping[str, Node], known: Inputs) -> Iterator["Proxy"]:
     config.write_text(json.dumps(_config(diagrams, known, folder)))
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [str(_BINARY), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"], stderr=errors
+            [str(_BINARY), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"],
+            stderr=errors,
         )
     try:
         _await(process, folder / "http", log)
@@ -120,7 +121,8 @@ def _config(diagrams: Mapping[str, Node], known: Inputs, folder: Path) -> Object
         return {"action": extension("route", route)}
 
     hosts: list[Object] = [
-        {"name": name, "domains": [name], "matcher": compile_node(node, known, answer)} for name, node in diagrams.items()
+        {"name": name, "domains": [name], "matcher": compile_node(node, known, answer)}
+        for name, node in diagrams.items()
     ]
     router = typed("envoy.extensions.filters.http.router.v3.Router")
     manager = typed(
@@ -130,7 +132,11 @@ def _config(diagrams: Mapping[str, Node], known: Inputs, folder: Path) -> Object
         http_filters=[extension("envoy.filters.http.router", router)],
     )
     chain: Object = {"filters": [extension("envoy.filters.network.http_connection_manager", manager)]}
-    listener: Object = {"name": "readers", "address": {"pipe": {"path": str(folder / "http")}}, "filter_chains": [chain]}
+    listener: Object = {
+        "name": "readers",
+        "address": {"pipe": {"path": str(folder / "http")}},
+        "filter_chains": [chain],
+    }
     return {"static_resources": {"listeners": [listener]}}
 
 

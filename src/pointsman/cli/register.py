@@ -2,7 +2,7 @@
 
 import typer
 
-from pointsman.cli import decisions, doctor, explain, lab, node, policy
+from pointsman.cli import decisions, demo, doctor, explain, lab, node, policy
 
 
 def commands(app: typer.Typer) -> None:
@@ -16,6 +16,7 @@ def commands(app: typer.Typer) -> None:
     app.command()(node.tunnels)
     app.command()(explain.explain)
     app.command()(doctor.doctor)
+    app.command()(demo.demo)
     app.add_typer(policy.app, name="policy")
     app.add_typer(decisions.app, name="decisions")
     app.add_typer(lab.app, name="lab")

@@ -10,6 +10,16 @@ from pointsman.model.tunnel import Lane
 SOL_SOCKET = 1
 SO_BINDTODEVICE = 25
 SO_MARK = 36
+IPPROTO_TCP = 6
+TCP_USER_TIMEOUT = 18
+# A way that takes in nothing for so long is lost; the kernel alone would go on trying for a quarter of an hour.
+UNANSWERED = 30_000
+SOL_TCP = 6
+TCP_USER_TIMEOUT = 18  # RFC 5482
+
+# In seconds: when a connection counts as lost whose gateway or origin went silent. It also ends one whose origin takes
+# nothing for as long, so it is no shorter.
+SILENT = 20
 
 
 def compile_clusters(lanes: Iterable[Lane], entries: Iterable[Entry]) -> list[Object]:
@@ -32,10 +42,11 @@ def _cluster(name: str, lane: Lane) -> Object:
         metadata={"filter_metadata": {"pointsman": {"lane": lane.cluster}}},
         type="ORIGINAL_DST",
         lb_policy="CLUSTER_PROVIDED",
-        connect_timeout="5s",
+        connect_timeout="3s",
         cleanup_interval="60s",
         per_connection_buffer_limit_bytes=65536,
         upstream_bind_config=_binding(lane),
+        upstream_connection_options={"tcp_keepalive": {"keepalive_time": 10, "keepalive_interval": 5}},
         circuit_breakers={
             "thresholds": [
                 {
@@ -74,5 +85,7 @@ def _binding(lane: Lane) -> Object:
         "socket_options": [
             {"level": SOL_SOCKET, "name": SO_MARK, "int_value": lane.mark, "state": "STATE_PREBIND"},
             {"level": SOL_SOCKET, "name": SO_BINDTODEVICE, "buf_value": device, "state": "STATE_PREBIND"},
+            {"level": IPPROTO_TCP, "name": TCP_USER_TIMEOUT, "int_value": UNANSWERED, "state": "STATE_PREBIND"},
+            {"level": SOL_TCP, "name": TCP_USER_TIMEOUT, "int_value": SILENT * 1000, "state": "STATE_PREBIND"},
         ],
     }

@@ -1,8 +1,9 @@
 """How does the proxy see an attribute? In which header it is, how values are written there, how tests are asked."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Iterable, Mapping, assert_never
+from typing import assert_never
 
 import re2
 
@@ -22,9 +23,6 @@ from pointsman.model.formula import (
     Test,
     Within,
 )
-
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_SPACE = r"[ \t\r\n]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,9 @@ def inputs_of(attributes: Iterable[Attribute]) -> dict[str, Input]:
         elif attribute.type is Type.STRINGS:
             found[attribute.name] = Listed(header, json=isinstance(attribute.source, Claim))
         else:
-            found[attribute.name] = Plain(header, attribute.type, attribute.values, isinstance(attribute.source, Builtin))
+            found[attribute.name] = Plain(
+                header, attribute.type, attribute.values, isinstance(attribute.source, Builtin)
+            )
     return found
 
 
@@ -94,11 +94,11 @@ def ask(entry: Input, test: Test) -> Object | bool:
         case Host(header):
             if isinstance(test, Present):
                 return True
-            pattern = _host_pattern(test)
+            pattern = host_pattern(test)
             return pattern is not None and matches(header, pattern)
         case Listed(header, json):
             if isinstance(test, Contains):
-                return matches(header, _json_member(test.member) if json else _comma_member(test.member))
+                return matches(header, json_member(test.member) if json else comma_member(test.member))
             if isinstance(test, Present):
                 return matches(header, rf"{_SPACE}\[.*\]{_SPACE}" if json else r".*[^, \t].*")
             return False
@@ -186,7 +186,7 @@ def _ask_plain(entry: Plain, test: Test) -> Object | bool:
         case Substring(text):
             return value_match(header, contains=text)
         case Matches(pattern):
-            return matches(header, f"(?s:.*){_group(pattern)}(?s:.*)")
+            return matches(header, f"(?s:.*){group(pattern)}(?s:.*)")
         case AtLeast(bound):
             pattern_or_none = at_least(bound)
             return pattern_or_none is not None and matches(header, pattern_or_none)
@@ -216,60 +216,3 @@ def _within(header: str, networks: Iterable[str]) -> Object:
     matcher = typed("envoy.extensions.matching.input_matchers.ip.v3.Ip", cidr_ranges=ranges, stat_prefix="address")
     custom = extension("envoy.matching.matchers.ip", matcher)
     return {"single_predicate": {"input": header_input(header), "custom_match": custom}}
-
-
-def _group(pattern: str) -> str:
-    """Return a pattern so that nothing in it reaches beyond it: an open `\\Q` is closed."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(f"(?:{pattern})", options=options)
-    except re2.error:
-        return f"(?:{pattern}\\E)"
-    return f"(?:{pattern})"
-
-
-def _host_pattern(test: Test) -> str | None:
-    """Return the pattern of authorities whose host passes the test; hosts are in lower case."""
-    part, last, tail = r"[a-z0-9_.:\-]*", r"[a-z0-9_\-\]]", r"\.?(?::[0-9]+)?"
-    inside = r"(?:[a-z0-9_.\-]*|\[[a-f0-9:.]*\]?)"
-    match test:
-        case Equals(str(text)) if text == text.lower():
-            return f"(?i:{re2.escape(text)}){tail}"
-        case Prefix(text) if text == text.lower():
-            rest = rf"(?:{part}{last})" + ("" if text.endswith((".", ":", "[")) else "?")
-            end = "" if text.startswith("[") else r"(?:[a-z0-9_.\-]*" + last + ")" + ("" if text.endswith(".") else "?")
-            return f"(?i:{re2.escape(text)}{end or rest}){tail}"
-        case Suffix(text) if text == text.lower() and not text.endswith("."):
-            return f"(?i:{inside}{re2.escape(text)}){tail}"
-        case Substring(text) if text == text.lower():
-            after = r"[a-z0-9_.:\]\-]*" + last if text.endswith((".", ":")) else rf"(?:[a-z0-9_.:\]\-]*{last})?"
-            return rf"(?i:{inside}{re2.escape(text)}{after}){tail}"
-        case Matches(pattern):
-            return f"(?is:.*{_group(pattern)}.*)"
-    return None
-
-
-def _json_member(member: str) -> str:
-    """Return the pattern of JSON arrays of strings that have this member, however its characters are escaped."""
-    text = "".join(_json_character(character) for character in member)
-    one = rf"{_SPACE}{_STRING}{_SPACE}"
-    return rf'(?s:{_SPACE}\[(?:{one},)*{_SPACE}"{text}"{_SPACE}(?:,{one})*\]{_SPACE})'
-
-
-def _json_character(character: str) -> str:
-    short = {'"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    units = character.encode("utf-16-be")
-    escaped = "".join(rf"\\u(?i:{units[n : n + 2].hex()})" for n in range(0, len(units), 2))
-    ways = [escaped]
-    if character in short:
-        ways.append(re2.escape(short[character]))
-    if character not in '"\\' and character >= " ":
-        ways.append(re2.escape(character))
-    return "(?:" + "|".join(ways) + ")"
-
-
-def _comma_member(member: str) -> str:
-    if not member or "," in member or member != member.strip(" \t"):
-        return r"[^\x00-\x{10FFFF}]"
-    return rf"(?:.*,)?[ \t]*{re2.escape(member)}[ \t]*(?:,.*)?"

@@ -6,12 +6,14 @@ from pointsman.dataplane.nftables import Chain, device, mark, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.model.tunnel import Lane
 
+PROXY_ZONE = 7112
 COUNTERS = ("dropped_spoofed", "dropped_entry", "dropped_tunnel_new", "dropped_other_device", "dropped_forwarded")
 
 
 def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
     """Return the chains. Nothing in here frees a packet: that is for the chains in `leaving` to say."""
     return (
+        _apart(ours),
         _strip(ours),
         _capture(ours, capture),
         *capture.chains,
@@ -19,6 +21,18 @@ def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
         _inbound(ours),
         *(_returning(lane, ours.buckets.get(lane.profile, "")) for lane in ours.lanes),
         _forwarded(ours),
+    )
+
+
+def _apart(ours: Ours) -> Chain:
+    """Track the proxy's connections apart: one of an application may have the same addresses and ports.
+
+    A lane that leaves by the host's own address would otherwise find the application's entry, redirect included.
+    """
+    return Chain(
+        "apart",
+        (f'oifname != "lo" meta skuid {ours.proxy} ct original zone set {PROXY_ZONE}',),
+        "type filter hook output priority -300; policy accept;",
     )
 
 

@@ -5,7 +5,7 @@ with the shorter prefix of a map or with what is there for no match. So what fol
 says itself that it is not for those values.
 """
 
-from typing import Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from pointsman.dataplane.envoy import Json, Object
 from pointsman.dataplane.inputs import (
@@ -95,7 +95,9 @@ class _Tree:
                 entries.append((here, node.cases[text], name))
             return self._list([*entries, *rest])
         table: dict[str, Json] = {text: self._on_match(case, name) for text, case in node.cases.items()}
-        return self._otherwise({"matcher_tree": {"input": header_input(header), "prefix_match_map": {"map": table}}}, rest)
+        return self._otherwise(
+            {"matcher_tree": {"input": header_input(header), "prefix_match_map": {"map": table}}}, rest
+        )
 
     def _chain(self, node: Branch, settled: str) -> Object:
         """Write tests on one attribute, each asked where the one before failed, as one list."""

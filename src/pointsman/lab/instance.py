@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import yaml
 
 from pointsman.lab import exec as on
@@ -78,3 +80,13 @@ def start_agent(lab: Lab, *options: str) -> subprocess.Popen[bytes]:
 def reached(lab: Lab) -> list[dict[str, object]]:
     """Return everything that reached the origin, in order."""
     return [json.loads(line) for line in lab.requests.read_text().splitlines()]
+
+
+def agent_status(lab: Lab) -> Any:
+    """Return what the agent says of itself, as `pointsman status --json` does."""
+    transport = httpx.HTTPTransport(uds=str(lab.runtime / "control.sock"))
+    try:
+        with httpx.Client(transport=transport, base_url="http://pointsman", timeout=15) as line:
+            return line.get("/v1/status").raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise Fault("agent-silent", f"ask the agent of lab `{lab.name}`", str(error)) from error

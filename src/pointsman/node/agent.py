@@ -12,16 +12,16 @@ from typing import Any
 from pointsman.dataplane.envoy import Settings
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
-from pointsman.model.tunnel import Kind, Lane, State
+from pointsman.model.tunnel import Kind, Lane, State, Tunnel
 from pointsman.node import applied, report
 from pointsman.node import memory as memories
 from pointsman.node.apply import Host
 from pointsman.node.config import Node
 from pointsman.node.fleet import Fleet
+from pointsman.node.ledger import Ledger
 from pointsman.node.log import Log
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
-from pointsman.node.records import Follower, Tally, parse, rotate
 from pointsman.node.trees import Trees, compile_trees
 
 EVERY = 1.0
@@ -46,10 +46,10 @@ class Agent:
         self._log = log
         self._settings = settings(node, paths)
         self._plan: Plan | None = None
+        self._asked: tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...]] | None = None
         self._lanes: tuple[Lane, ...] = ()
         self._draining: dict[Lane, float] = {}
-        self._tally = Tally()
-        self._follower = Follower(paths.records)
+        self._ledger = Ledger(paths.records, log)
         self._lock = asyncio.Lock()
         self._ended = asyncio.Event()
         self.settled = asyncio.Event()
@@ -64,7 +64,7 @@ class Agent:
             else:
                 self._log.event("adopting what an earlier agent left running")
             await self._turn()
-        self._follower.skip()
+        self._ledger.skip()
 
     async def run(self) -> None:
         """Turn until told to end."""
@@ -151,7 +151,7 @@ class Agent:
             self._tunnels(),
             {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
             self.memory,
-            self._tally,
+            self._ledger.tally,
             counters,
             self._host.proxy_pid(),
             self.warnings,
@@ -160,7 +160,7 @@ class Agent:
 
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
-        return report.metrics(self._trees.policy, self._tunnels(), self._tally, self._host.counters())
+        return report.metrics(self._trees.policy, self._tunnels(), self._ledger.tally, self._host.counters())
 
     @property
     def policy(self) -> Policy:
@@ -170,7 +170,8 @@ class Agent:
     async def _turn(self) -> None:
         """Look, work out, act. What fails is logged once and tried again in the next turn."""
         await self._fleet.turn(time.monotonic())
-        self._count()
+        if self._ledger.read(self._lanes):
+            self._host.reopen_records()
         try:
             await asyncio.to_thread(self._host.tend_proxy)
             await self._settle()
@@ -193,15 +194,20 @@ class Agent:
         remembered = replace(self.memory, tables=tables)
         until = dict.fromkeys(self._lanes, now + DRAIN) | self._draining
         old = [lane for lane, end in until.items() if end > now]
-        plan = await asyncio.to_thread(
-            make_plan, self.node, self._trees, self._fleet.tunnels(known), remembered, self._settings, old
-        )
+        asked = (self._trees, self._fleet.tunnels(known), remembered, tuple(old))
+        plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked)
         self._draining = {lane: until[lane] for lane in plan.lanes if lane not in plan.ways.values()}
         self._remember(plan.memory)
         glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
         self._tell(plan)
         self._plan, self._lanes = plan, plan.lanes
+        self._asked = (self._trees, asked[1], self.memory, tuple(old))
+
+    async def _work_out(
+        self, trees: Trees, tunnels: tuple[Tunnel, ...], memory: memories.Memory, old: tuple[Lane, ...]
+    ) -> Plan:
+        return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, self._settings, old)
 
     def _tell(self, plan: Plan) -> None:
         before = self._plan.ways if self._plan else {}
@@ -210,23 +216,12 @@ class Agent:
                 tunnel = way.tunnel if isinstance(way, Lane) else ""
                 self._log.event("profile moved", profile=name, tunnel=tunnel or "none", why="" if tunnel else str(way))
 
-    def _count(self) -> None:
-        sources = {lane.cluster: frozenset(lane.sources) for lane in self._lanes}
-        for line in self._follower.lines():
-            record = parse(line)
-            if record is None:
-                self._tally.unreadable += 1
-            elif not self._tally.add(record, sources):
-                self._log.event("a request left another way than decided", record=dict(record))
-        if rotate(self.paths.records):
-            self._host.reopen_records()
-
     def _remember(self, memory: memories.Memory) -> None:
         if memory != self.memory:
             memories.keep(self.paths.memory, memory)
             self.memory = memory
 
-    def _tunnels(self) -> tuple[Any, ...]:
+    def _tunnels(self) -> tuple[Tunnel, ...]:
         tables = {name: self.memory.tables.get(name, 0) for name, _ in self._kinds()}
         return self._fleet.tunnels(tables)
 

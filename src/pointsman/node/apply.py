@@ -94,6 +94,5 @@ class Host:
             self._proxy = envoy.start(self._place)
             envoy.wait_ready(self._place, self._proxy)
         else:
-            versions = {"cds": files.clusters.version, "lds": files.listeners.version, "rds": files.routes.version}
-            envoy.publish(self._place, files.named(), versions)
+            envoy.publish(self._place, files.named(), files.versions())
         self._files = files

@@ -1,10 +1,10 @@
 """A policy compiled for this node: the diagram, what it says to plain TCP flows, and which users it names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from pointsman.dataplane.users import named
 from pointsman.model.diagram import Node
-from pointsman.model.formula import And, Atom, Equals, Formula, Not, Or
 from pointsman.model.policy import Policy
 from pointsman.node import config
 from pointsman.policy.diagram import Compiled, compile_policy
@@ -30,16 +30,4 @@ def compile_trees(policy: Policy, node: config.Node) -> Trees:
     declared = {attribute.name for attribute in policy.attributes}
     given = {f"node.{name}": value for name, value in node.facts if f"node.{name}" in declared}
     compiled = compile_policy(policy, given)
-    users = sorted({uid for rule in policy.rules for uid in _users(rule.when)})
-    return Trees(compiled, flows(compiled), tuple(users))
-
-
-def _users(formula: Formula) -> Iterator[int]:
-    match formula:
-        case Atom("process.uid", Equals(int(uid))):
-            yield uid
-        case Not(part):
-            yield from _users(part)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from _users(part)
+    return Trees(compiled, flows(compiled), tuple(sorted(named(policy))))

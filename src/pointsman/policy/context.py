@@ -1,6 +1,6 @@
 """What is known of a request? Reads the facts that a policy asks about from one request, and trusts nothing else."""
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import re2
 
@@ -14,7 +14,9 @@ _INT = re2.compile(r"-?[1-9][0-9]{0,18}|0")
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
-def read(request: Request, policy: Policy, claims: Mapping[str, object] | None = None) -> Context | Malformed | Misdirected:
+def read(
+    request: Request, policy: Policy, claims: Mapping[str, object] | None = None
+) -> Context | Malformed | Misdirected:
     """Return the context of a request. `claims` are those of its token, if that was verified."""
     host = ""
     if request.protocol != "tcp":
@@ -76,7 +78,11 @@ def parse(attribute: Attribute, text: str) -> Value | Absent:
     value: Value | Absent = text
     match attribute.type:
         case Type.INT:
-            value = int(text) if _INT.fullmatch(text) and _SMALLEST <= int(text) <= _LARGEST else Absent("not a whole number")
+            value = (
+                int(text)
+                if _INT.fullmatch(text) and _SMALLEST <= int(text) <= _LARGEST
+                else Absent("not a whole number")
+            )
         case Type.BOOL:
             value = {"true": True, "false": False}.get(text, Absent("neither `true` nor `false`"))
         case Type.IP:

@@ -1,8 +1,8 @@
 """What does a diagram cost where nothing is shared, as in the proxy, and which rules multiply?"""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 from pointsman.model.diagram import Branch, Leaf, Listing, Next, Node, Prefixes, Switch
 

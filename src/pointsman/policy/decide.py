@@ -1,6 +1,7 @@
 """Which profile has this request, on which rule does that rest, and what was compared on the way?"""
 
-from typing import Mapping, assert_never
+from collections.abc import Mapping
+from typing import assert_never
 
 from pointsman.model.attribute import Value
 from pointsman.model.context import Absent, Context
@@ -17,6 +18,10 @@ _MISSING = Absent("not given")
 
 def decide(compiled: Compiled, context: Context) -> Permit | Deny:
     """Decide for one request whose context is known."""
+    for name, fact in context.facts.items():
+        if isinstance(fact, Absent) and fact.among:
+            each = [decide(compiled, Context({**context.facts, name: value})) for value in fact.among]
+            return _common(each, name)
     trace: list[Compared] = []
     leaf = walk(compiled.root, _facts(compiled, context), trace)
     if leaf is None:
@@ -25,6 +30,13 @@ def decide(compiled: Compiled, context: Context) -> Permit | Deny:
     if rule.profile is None or leaf.absent:
         return Deny(rule.name, tuple(trace), leaf.absent)
     return Permit(rule.profile, rule.name, tuple(trace))
+
+
+def _common(each: list[Permit | Deny], name: str) -> Permit | Deny:
+    """Return the decision that holds whichever of its possible values a fact has; else the deny that it causes."""
+    first = each[0]
+    outcomes = {one.profile if isinstance(one, Permit) else None for one in each}
+    return first if len(outcomes) == 1 else Deny(first.rule, first.trace, name)
 
 
 def walk(node: Node, facts: Facts, trace: list[Compared]) -> Leaf | None:

@@ -3,10 +3,10 @@
 A plain TCP flow shows no host: it goes to any destination with its address, one with hosts included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Sequence
 
 import re2
 
@@ -15,9 +15,9 @@ from pointsman.model.policy import Destination
 from pointsman.policy.evaluate import network
 
 _PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 # The authorities that are not refused, as RE2 for a whole value: the proxy uses the same text.
-AUTHORITY = rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::{_PORT})?"
+AUTHORITY = rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]{{2,45}}\])(?::{_PORT})?"
 NOWHERE = Destination("")
 
 
@@ -31,11 +31,10 @@ class Chosen:
 
 def canonical_host(authority: str) -> str:
     """Return the host in lower case, without port and final dot; nothing where it is malformed."""
-    if len(authority) > 270 or not _authority().fullmatch(authority):
+    if not _authority().fullmatch(authority):
         return ""
     if authority.startswith("["):
-        literal = authority[: authority.index("]") + 1].lower()
-        return literal if canonical_address(literal[1:-1]) else ""
+        return authority[: authority.index("]") + 1].lower()
     return authority.split(":", 1)[0].removesuffix(".").lower()
 
 

@@ -1,8 +1,9 @@
 """What does each test mean? The reference semantics of the table in docs/policy.md, on one value at a time."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Mapping, assert_never
+from typing import assert_never
 
 import re2
 
@@ -61,8 +62,8 @@ def satisfied(formula: Formula, facts: Mapping[str, Value | Absent]) -> bool:
         case Const(value):
             return value
         case Atom(name, test):
-            value = facts.get(name)
-            return value is not None and not isinstance(value, Absent) and holds(test, value)
+            fact = facts.get(name)
+            return fact is not None and not isinstance(fact, Absent) and holds(test, fact)
         case Not(part):
             return not satisfied(part, facts)
         case And(parts):

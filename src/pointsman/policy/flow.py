@@ -1,15 +1,15 @@
 """What does a policy say to plain TCP flows? They show nothing but address, port and user."""
 
-from typing import Callable
+from collections.abc import Callable
 
 from pointsman.model.attribute import Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Node
 from pointsman.policy.context import attributes_of
-from pointsman.policy.diagram import FREE, Builder, Compiled, items_of, known
+from pointsman.policy.diagram import FREE, Builder, Compiled, either, items_of, known
 from pointsman.policy.restrict import restrict
 from pointsman.policy.simplify import Conditions, judge_value
-from pointsman.policy.split import State, distinct, settle, size
+from pointsman.policy.split import settle, size
 
 # What the kernel knows of a plain TCP flow.
 _KERNEL = frozenset({"destination.name", "destination.address", "destination.port", "process.uid"})
@@ -35,9 +35,8 @@ def flows(compiled: Compiled) -> Callable[[tuple[str, ...]], Node]:
 
     def toward(destinations: tuple[str, ...]) -> Node:
         names = destinations or ("",)
-        state: State = distinct(
-            items for name in names for items in settle(conditions, start, "destination.name", judge_value(name))
-        )
+        there = [settle(conditions, start, "destination.name", judge_value(name)) for name in names]
+        state = there[0] if len(there) == 1 else either(start, there)._replace(whole=None)
         missing = unknown or ("destination.name" if len(names) > 1 else "")
         for name, fact in gone.items():
             ended = builder.end(state, missing)

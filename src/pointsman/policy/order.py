@@ -1,6 +1,6 @@
 """In which order are attributes asked, and where is a list of rules cut into blocks that do not multiply?"""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from pointsman.model.formula import Equals, Prefix
 from pointsman.policy.simplify import Conditions
@@ -18,7 +18,7 @@ def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ..
     """
     pinned: dict[str, int] = {}
     values: dict[str, set[object]] = {}
-    for items in state:
+    for items in state.worlds:
         for number, _ in items:
             for name in conditions.attributes:
                 for test in conditions.tests(number, name):

@@ -1,12 +1,10 @@
 """What is left of a diagram once a fact is known?"""
 
-
 from pointsman.model.attribute import Attribute, Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Branch, Leaf, Listing, Next, Node, Prefixes, Switch
 from pointsman.model.formula import FALSE, TRUE, And, Atom, Const, Formula, Not, Or
-from pointsman.policy.context import attributes_of, usable
-from pointsman.policy.diagram import Compiled
+from pointsman.policy.context import usable
 from pointsman.policy.evaluate import holds
 
 Fact = Value | Absent
@@ -15,12 +13,6 @@ Fact = Value | Absent
 def restrict(node: Node, attribute: Attribute, fact: Fact) -> Node:
     """Return the diagram for requests with this fact."""
     return _Restricted(attribute.name, usable(attribute, fact)).of(node)
-
-
-def toward(compiled: Compiled, destination: str) -> Node:
-    """Return the diagram for requests to a destination, by name; empty for none that is declared."""
-    attribute = next(a for a in attributes_of(compiled.policy) if a.name == "destination.name")
-    return restrict(compiled.root, attribute, destination)
 
 
 class _Restricted:
@@ -88,7 +80,9 @@ def substitute(formula: Formula, name: str, fact: Fact) -> Formula:
     """Put a fact into a listed condition, where a test on an absent attribute is false."""
     match formula:
         case Atom(attribute, test):
-            return formula if attribute != name else TRUE if not isinstance(fact, Absent) and holds(test, fact) else FALSE
+            return (
+                formula if attribute != name else TRUE if not isinstance(fact, Absent) and holds(test, fact) else FALSE
+            )
         case Not(part):
             inner = substitute(part, name, fact)
             return Const(not inner.value) if isinstance(inner, Const) else Not(inner)

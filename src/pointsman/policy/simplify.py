@@ -3,14 +3,14 @@
 In here negation stands only before tests, and an attribute with declared values is asked for equality only.
 """
 
-from typing import Callable, Iterable, assert_never
+from collections.abc import Iterable
+from typing import assert_never
 
 from pointsman.model.attribute import AbsentValue, Attribute, Builtin, Type, Value
 from pointsman.model.formula import (
     FALSE,
     TRUE,
     And,
-    AtLeast,
     Atom,
     Const,
     Equals,
@@ -25,8 +25,8 @@ from pointsman.model.formula import (
     Within,
 )
 from pointsman.policy.evaluate import holds, network
+from pointsman.policy.implied import Judge
 
-Judge = Callable[[Test], bool | None]
 NEVER, ALWAYS = 0, 1
 _NONE: frozenset[Test] = frozenset()
 
@@ -38,6 +38,7 @@ class Conditions:
         self.attributes = {attribute.name: attribute for attribute in attributes}
         self.domains = {a.name: domain(a) for a in self.attributes.values()}
         self._bits = {name: 1 << place for place, name in enumerate(self.attributes)}
+        self._named: dict[int, tuple[str, ...]] = {}
         self._literals: list[tuple[Atom, bool] | None] = [None, None]
         self._parts: list[tuple[int, ...]] = [(), ()]
         self._mentions: list[int] = [0, 0]
@@ -81,6 +82,15 @@ class Conditions:
         if len(parts) == 1:
             return parts.pop()
         return final if self._opposed(parts, every) else self._store((int(every), *sorted(parts)))
+
+    def names(self, items: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+        """Return the attributes that the conditions of some rules ask about."""
+        mask = 0
+        for number, _ in items:
+            mask |= self._mentions[number]
+        if mask not in self._named:
+            self._named[mask] = tuple(name for name, bit in self._bits.items() if mask & bit)
+        return self._named[mask]
 
     def mentions(self, number: int, name: str) -> bool:
         """Say whether a condition asks about an attribute."""
@@ -214,7 +224,7 @@ class Conditions:
 
     def _opposed(self, parts: set[int], every: bool) -> bool:
         """Say whether two parts exclude each other (of an and) or leave nothing out (of an or)."""
-        equal: dict[str, Value] = {}
+        equal: dict[str, Test] = {}
         for number in parts:
             literal = self._literals[number]
             if literal is None:
@@ -222,9 +232,9 @@ class Conditions:
             atom, positive = literal
             if self._numbers.get((atom, not positive)) in parts:
                 return True
-            if isinstance(atom.test, Equals) and positive == every:
-                if equal.setdefault(atom.attribute, atom.test.value) != atom.test.value:
-                    return True
+            same = isinstance(atom.test, Equals) and positive == every
+            if same and equal.setdefault(atom.attribute, atom.test) != atom.test:
+                return True
         return False
 
 
@@ -237,46 +247,3 @@ def domain(attribute: Attribute) -> tuple[Value, ...] | None:
         return None
     counted = (attribute.absent.value,) if isinstance(attribute.absent, AbsentValue) else ()
     return tuple(dict.fromkeys((*values, *counted)))
-
-
-def implied(asked: Test, known: Test, outcome: bool) -> bool | None:
-    """Say how a test comes out on a value for which another test came out so; None if that is open."""
-    if asked == known:
-        return outcome
-    if not outcome:
-        # what fails the wider test fails the narrower
-        return False if implied(known, asked, True) else None
-    match known, asked:
-        case (Prefix(a), Prefix(b)):
-            return True if a.startswith(b) else None if b.startswith(a) else False
-        case (Suffix(a), Suffix(b)):
-            return True if a.endswith(b) else None if b.endswith(a) else False
-        case (Prefix(a) | Suffix(a) | Substring(a), Substring(b)):
-            return True if b in a else None
-        case (AtLeast(a), AtLeast(b)):
-            return True if a >= b else None
-        case (Within(a), Within(b)):
-            return _nested(a, b)
-    return None
-
-
-def judge_value(value: Value) -> Judge:
-    """Return how tests come out on a value."""
-    return lambda test: holds(test, value)
-
-
-def judge_test(known: Test, outcome: bool) -> Judge:
-    """Return how tests come out where one of them came out so."""
-    return lambda test: implied(test, known, outcome)
-
-
-def not_equal(test: Test) -> bool | None:
-    """Judge tests on a value that is none of those that are asked for by equality."""
-    return False if isinstance(test, Equals) else None
-
-
-def _nested(inner: str, outer: str) -> bool | None:
-    a, b = network(inner), network(outer)
-    if a.version != b.version or not a.overlaps(b):
-        return False
-    return True if a.prefixlen >= b.prefixlen else None

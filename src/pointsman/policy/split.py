@@ -1,11 +1,13 @@
 """How does one attribute part a list of rules? Each way it can come out is a cell with the rules that are left there."""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Iterable, Iterator, Mapping, Sequence, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pointsman.model.attribute import Value
 from pointsman.model.formula import AtLeast, Equals, Prefix, Suffix, Test, Within
 from pointsman.policy.evaluate import network
+from pointsman.policy.index import Index, Items
 from pointsman.policy.simplify import (
     ALWAYS,
     NEVER,
@@ -16,10 +18,16 @@ from pointsman.policy.simplify import (
     not_equal,
 )
 
-# Rules in order, as (number of what is left of the condition, index of the rule); cut after one that always holds.
-Items = tuple[tuple[int, int], ...]
-# Several lists where an attribute is absent: any of them could be the one that applies.
-State = tuple[Items, ...]
+
+class State(NamedTuple):
+    """Lists of which any could apply: several where an attribute is absent and nothing stands for it.
+
+    Then `whole` is the one list that they came from, in which that attribute is still asked for.
+    """
+
+    worlds: tuple[Items, ...]
+    whole: Items | None = None
+
 
 K = TypeVar("K", bound=Value)
 _LEVEL = 6
@@ -64,12 +72,12 @@ Plan = Cell | ByValue | ByPrefix | ByTest
 def split(conditions: Conditions, state: State, name: str, limit: float) -> Plan | None:
     """Part the rules by an attribute; None if that would leave more than `limit` rules in all cells together."""
     values = conditions.domains[name]
-    indexes = [_Index(conditions, items, name) for items in state]
+    indexes = [Index(conditions, items, name) for items in lists(state)]
     named = dict.fromkeys(test for index in indexes for test in index.named)
     exact = tuple(test.value for test in named if isinstance(test, Equals))
     if values is None and not exact:
         return _by_test(conditions, state, name, limit)
-    parted = _by_key(indexes, exact if values is None else values, judge_value, limit)
+    parted = _by_key(indexes, state, exact if values is None else values, judge_value, limit)
     if parted is None:
         return None
     cases: dict[Value, Plan] = {key: Cell(cell) for key, cell in parted.items()}
@@ -115,23 +123,31 @@ def height(plan: Plan) -> int:
 def settle(conditions: Conditions, state: State, name: str, judge: Judge) -> State:
     """Put in what is known of an attribute."""
     done: dict[int, int] = {}
-    return distinct(_settled(conditions, items, name, judge, done) for items in state)
+    return join((_settled(conditions, items, name, judge, done) for items in lists(state)), state)
 
 
 def size(state: State) -> int:
     """Return the number of rules in all lists."""
-    return sum(map(len, state))
+    return sum(map(len, state.worlds)) + (0 if state.whole is None else len(state.whole))
 
 
-def distinct(lists: Iterable[Items]) -> State:
-    """Return the lists without repetitions."""
-    return tuple(dict.fromkeys(lists))
+def lists(state: State) -> tuple[Items, ...]:
+    """Return all lists of a state; the whole, where there is one, is the last."""
+    return state.worlds if state.whole is None else (*state.worlds, state.whole)
+
+
+def join(found: Iterable[Items], like: State) -> State:
+    """Return the state of these lists, which came from those of another."""
+    worlds = list(found)
+    whole = None if like.whole is None else worlds.pop()
+    distinct = tuple(dict.fromkeys(worlds))
+    return State(distinct, whole if len(distinct) > 1 else None)
 
 
 def _asked(conditions: Conditions, state: State, name: str) -> list[Test]:
     """Return the tests on an attribute, in the order of the rules."""
     found: dict[Test, None] = {}
-    for items in state:
+    for items in lists(state):
         for number, _ in items:
             tests = conditions.tests(number, name)
             found.update(dict.fromkeys(tests if len(tests) < 2 else sorted(tests, key=repr)))
@@ -151,7 +167,7 @@ def _settled(conditions: Conditions, items: Items, name: str, judge: Judge, done
 
 
 def _by_key(
-    indexes: "Sequence[_Index]", keys: Sequence[K], judge: Callable[[K], Judge], limit: float
+    indexes: Sequence[Index], state: State, keys: Sequence[K], judge: Callable[[K], Judge], limit: float
 ) -> dict[K, State] | None:
     """Return what is left for each exact value or longest prefix; for each, only rules that name it are looked at."""
     if sum(index.fixed for index in indexes) * len(keys) > 4 * limit or len(indexes) * len(keys) > 8 * limit:
@@ -162,7 +178,7 @@ def _by_key(
     for key in keys:
         settled = judge(key)
         done: dict[int, int] = {}
-        cell = distinct(index.left(key, settled, done) for index in indexes)
+        cell = join((index.left(key, settled, done) for index in indexes), state)
         if cell not in seen:
             seen.add(cell)
             total += size(cell)
@@ -170,67 +186,6 @@ def _by_key(
                 return None
         found[key] = cell
     return found
-
-
-class _Index:
-    """One list of rules by the values and prefixes of an attribute that they name."""
-
-    def __init__(self, conditions: Conditions, items: Items, name: str) -> None:
-        self._conditions, self._items, self._name = conditions, items, name
-        self._own: dict[Test, list[int]] = {}
-        self._patterned: list[int] = []
-        self._base: dict[int, int] = {}
-        done: dict[int, int] = {}
-        for place, (number, _) in enumerate(items):
-            tests = conditions.tests(number, name)
-            if not tests:
-                self._base[place] = number
-                continue
-            for test in tests:
-                if isinstance(test, (Equals, Prefix)):
-                    self._own.setdefault(test, []).append(place)
-                elif not self._patterned or self._patterned[-1] != place:
-                    self._patterned.append(place)
-            left = conditions.rewrite(number, name, _none_named, done)
-            if left != NEVER:
-                self._base[place] = left
-        lengths = {len(test.text) for test in self._own if isinstance(test, Prefix)}
-        self._lengths = tuple(sorted(lengths, reverse=True))
-        self._plain = _ordered(self._base, items)
-
-    @property
-    def named(self) -> Iterable[Test]:
-        """Return the values and prefixes that rules name, in their order."""
-        return self._own
-
-    @property
-    def fixed(self) -> int:
-        """Return how many rules each key has to look at, whatever it is."""
-        return len(self._base) + len(self._patterned)
-
-    def left(self, key: Value, judge: Judge, done: dict[int, int]) -> Items:
-        """Return what is left for a value or longest prefix."""
-        places = [*self._patterned, *self._own.get(Equals(key), ())]
-        if isinstance(key, str):
-            for length in self._lengths:
-                places += self._own.get(Prefix(key[:length]), ()) if length <= len(key) else ()
-        if not places:
-            return self._plain
-        merged = dict(self._base)
-        for place in places:
-            merged[place] = self._conditions.rewrite(self._items[place][0], self._name, judge, done)
-        return _ordered(merged, self._items)
-
-
-def _ordered(left: Mapping[int, int], items: Items) -> Items:
-    kept: list[tuple[int, int]] = []
-    for place in sorted(left):
-        number = left[place]
-        if number != NEVER:
-            kept.append((number, items[place][1]))
-            if number == ALWAYS:
-                break
-    return tuple(kept)
 
 
 def _by_test(conditions: Conditions, state: State, name: str, limit: float) -> Plan | None:
@@ -262,8 +217,8 @@ def _by_test(conditions: Conditions, state: State, name: str, limit: float) -> P
 
 
 def _by_prefix(conditions: Conditions, state: State, name: str, prefixes: list[str], limit: float) -> Plan | None:
-    indexes = [_Index(conditions, items, name) for items in state]
-    parted = _by_key(indexes, prefixes, _judge_longest, limit)
+    indexes = [Index(conditions, items, name) for items in lists(state)]
+    parted = _by_key(indexes, state, prefixes, _judge_longest, limit)
     if parted is None:
         return None
     cases: dict[str, Plan] = {}
@@ -283,10 +238,6 @@ def _judge_longest(prefix: str) -> Judge:
     """Return how tests come out where this is the longest prefix asked for that the value starts with."""
     known = judge_test(Prefix(prefix), True)
     return lambda test: prefix.startswith(test.text) if isinstance(test, Prefix) else known(test)
-
-
-def _none_named(test: Test) -> bool | None:
-    return False if isinstance(test, (Equals, Prefix)) else None
 
 
 def _narrowest(test: Test) -> tuple[int, int]:

@@ -1,0 +1,174 @@
+"""Where attacks are made: a lab with its agent, a witness on the wire, and processes on the instance that talk."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pointsman.lab import exec as on
+from pointsman.lab import instance, life, watch, world
+from pointsman.lab.attacks import senders
+from pointsman.lab.attacks.case import POLICY
+from pointsman.lab.names import Lab
+from pointsman.lab.wait import until
+from pointsman.lab.watch import Witness
+from pointsman.model.fault import Fault
+
+SETTLE = 0.05
+PROGRAMS = {
+    "agent": ("-m", "pointsman", "up"),
+    "envoy": ("envoy", "--concurrency"),
+    "wireguard": ("wireguard-go", "-f"),
+    "openvpn": ("openvpn", "--config"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Talked:
+    """What came back on one connection, and how it ended."""
+
+    received: bytes
+    ended: str
+
+
+class Bench:
+    """One lab under attack. What reached the origin is counted from mark to mark."""
+
+    def __init__(self, lab: Lab, witness: Witness, ends: ExitStack) -> None:
+        """Take a standing lab and the witness on its wire; `ends` is closed with the bench."""
+        self.lab = lab
+        self.witness = witness
+        self._ends = ends
+        self._talkers: dict[int, subprocess.Popen[str]] = {}
+        self._mark = 0
+
+    def talk(
+        self, uid: int, to: str, port: int, protocol: str, segments: Sequence[bytes], answers: int, within: float = 8
+    ) -> Talked:
+        """Have one conversation as this user and return what came."""
+        talker = self._talker(uid)
+        asked = {
+            "to": to,
+            "port": port,
+            "protocol": protocol,
+            "segments": [segment.hex() for segment in segments],
+            "answers": answers,
+            "within": within,
+        }
+        if talker.stdin is None or talker.stdout is None:
+            raise ValueError("the talker has no pipes")
+        talker.stdin.write(json.dumps(asked) + "\n")
+        talker.stdin.flush()
+        line = talker.stdout.readline()
+        if not line:
+            log = self.lab.log(world.INSTANCE, "talker").read_text()[-800:]
+            raise Fault("lab-talker", f"talk to `{to}`", f"the talker ended; {log.strip()}")
+        found = json.loads(line)
+        return Talked(bytes.fromhex(found["received"]), found["ended"])
+
+    def reached(self) -> list[dict[str, Any]]:
+        """Return what reached the origin since the last look."""
+        text = self.lab.requests.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        fresh, self._mark = text[self._mark : whole], whole
+        return [json.loads(line) for line in fresh.splitlines()]
+
+    def settle(self) -> None:
+        """Let what is under way to the origin arrive."""
+        time.sleep(SETTLE)
+
+    def send(self, name: str, uid: int) -> str:
+        """Try one way out with the canary; return what the sender says of it."""
+        argv = [sys.executable, "-I", senders.__file__, name, str(uid), self.witness.canary.decode()]
+        done = on.run(self.lab, world.INSTANCE, argv)
+        return (done.stdout.strip().splitlines() or [f"failed: {done.stderr.strip()[-200:]}"])[-1]
+
+    def start_agent(self, *options: str) -> None:
+        """Start the agent and return once its tunnels are up."""
+        instance.start_agent(self.lab, *options)
+
+    def pointsman(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run our command on the instance."""
+        return on.run(self.lab, world.INSTANCE, ["pointsman", *words], timeout=60)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the agent says of itself."""
+        done = self.pointsman("status", "--json")
+        if done.returncode:
+            raise Fault("lab-status", "ask for the status", done.stderr.strip())
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def on(self, *argv: str, host: str = world.INSTANCE) -> str:
+        """Run a command on a host as root and return its output."""
+        return on.demand(self.lab, host, argv)
+
+    def pids(self, program: str) -> list[int]:
+        """Return the processes of this program on the instance."""
+        found = []
+        for pid in on.processes(self.lab, world.INSTANCE):
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except OSError:  # it ended meanwhile
+                continue
+            if all(any(word == part or word.endswith(f"/{part}") for word in words) for part in PROGRAMS[program]):
+                found.append(pid)
+        return found
+
+    def device(self, tunnel: str) -> str:
+        """Return the device of a tunnel."""
+        return str(next(one["device"] for one in self.status()["tunnels"] if one["name"] == tunnel))
+
+    def ways(self) -> Mapping[str, str]:
+        """Return the tunnel of each profile, as the agent says."""
+        return {str(profile["name"]): str(profile["tunnel"]) for profile in self.status()["profiles"]}
+
+    def until_routed(self, within: float = 20) -> float:
+        """Wait until requests of the API go out by their tunnel again; return how long that took."""
+        begun = time.monotonic()
+        until(lambda: self.ask() == "wg-a", "requests leave by wg-a", within=within)
+        return time.monotonic() - begun
+
+    def ask(self, uid: int = 2001, host: str = "api.pay.test", to: str = "198.51.100.81", path: str = "/v1/x") -> str:
+        """Make one request; return the tunnel it took, or the status, or how the connection ended."""
+        from pointsman.lab.attacks import outcome, wire
+
+        self.reached()
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nx-canary: {self.witness.canary.decode()}\r\n\r\n".encode()
+        talked = self.talk(uid, to, 80, "http1", [request], 1)
+        found = wire.http1(talked.received, talked.ended != "open")
+        said = outcome.observed(found, talked.ended, 1, self.reached())
+        return said.removeprefix("ROUTE(").removesuffix(")") if said.startswith("ROUTE(") else said
+
+    def _talker(self, uid: int) -> subprocess.Popen[str]:
+        if uid not in self._talkers:
+            argv = [sys.executable, "-m", "pointsman.lab.attacks.talker", str(uid)]
+            errors = self._ends.enter_context(self.lab.log(world.INSTANCE, "talker").open("ab"))
+            talker = subprocess.Popen(
+                on.command(self.lab, world.INSTANCE, argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            self._ends.callback(talker.communicate)
+            self._ends.callback(talker.kill)
+            self._talkers[uid] = talker
+        return self._talkers[uid]
+
+
+@contextmanager
+def bench(lab: Lab) -> Iterator[Bench]:
+    """Have a lab with the attacked policy and a witness that was seen to see; no agent runs yet."""
+    with ExitStack() as ends:
+        ends.callback(life.down, lab)
+        life.up(lab, POLICY)
+        witness = ends.enter_context(watch.witness(lab))
+        if (seen := witness.control()) != watch.CONTROL_FRAMES:
+            raise Fault("lab-witness", "see the control", f"{seen} of {watch.CONTROL_FRAMES} frames were seen")
+        yield Bench(lab, witness, ends)

@@ -1,0 +1,54 @@
+"""Large bodies pass through and do not pile up. No witness here: so many bytes are more than it can look into."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pointsman.lab.names import Lab
+from tests.lab.steered import POLICY, SHARED, Steered, steering
+
+SIZE = 256 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab) -> Iterator[Steered]:
+    with steering(lab, POLICY) as made:
+        yield made
+
+
+_UPLOAD = """
+import encodings.idna, http.client, json, os, sys
+address, size = sys.argv[1], int(sys.argv[2])
+os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
+line = http.client.HTTPConnection(address, 80, timeout=120)
+chunk = b"x" * 65536
+line.request("POST", "/upload", (chunk for _ in range(size // len(chunk))), {"Host": "public.example", "Content-Length": str(size)})
+sent = json.loads(line.getresponse().read())["length"]
+line.request("GET", f"/big?bytes={size}", headers={"Host": "public.example"})
+answer, got = line.getresponse(), 0
+while data := answer.read(1 << 20): got += len(data)
+print(json.dumps([sent, got]))
+"""
+
+
+def test_a_large_body_is_not_buffered_in_either_direction(host: Steered) -> None:
+    size = 256 * 1024 * 1024
+    proxy = Path(f"/proc/{host.status()['proxy']['pid']}")
+    (proxy / "clear_refs").write_text("5")  # forget the peak
+    before = _peak(proxy)
+
+    done = host.run(sys.executable, "-c", _UPLOAD, SHARED[0], str(size))
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [size, size]
+    assert _peak(proxy) - before < 32 * 1024  # KiB
+
+
+def _peak(proxy: Path) -> int:
+    lines = (proxy / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+

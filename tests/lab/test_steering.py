@@ -1,0 +1,408 @@
+"""Each request leaves through the tunnel that its context asks for, whatever its protocol and connection."""
+
+import base64
+import hmac
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+
+from pointsman.lab import clients, instance, world
+from pointsman.lab import exec as on
+from pointsman.lab.names import Lab
+from pointsman.lab.wait import until
+from pointsman.lab.watch import Witness
+from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, steering
+
+FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
+GRPC_DENIED, GRPC_UNAVAILABLE = 7, 14
+# What the proxy is allowed to add to a request on its way. The rest of a request is the application's own.
+ADDED: set[str] = {"x-forwarded-proto"}
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
+    with steering(lab, POLICY) as made:
+        yield made
+
+
+def asks(host: Steered, witness: Witness) -> list[tuple[str, str, list[tuple[str, str]], str]]:
+    """Four requests and the tunnel that each must take. The canary is in those that must not be seen."""
+    secret = ("x-canary", witness.canary.decode())
+    admin, clerk = host.token(sub="ada", role="admin"), host.token(sub="bob", role="clerk")
+    return [
+        ("records.example", "/patients/7", [admin, secret], "wg-a"),
+        ("public.example", "/news", [], "direct"),
+        ("records.example", "/patients/8", [clerk, secret], "wg-b"),
+        ("pay.example", "/charge", [clerk, secret], "ovpn-c"),
+        ("records.example", "/patients/7", [admin, secret], "wg-a"),
+    ]
+
+
+@FAMILIES
+@pytest.mark.parametrize("kind", ["http1", "http2"])
+def test_requests_on_one_connection_take_different_tunnels(
+    host: Steered, witness: Witness, kind: str, family: int
+) -> None:
+    wanted = asks(host, witness)
+
+    with clients.connected(host.lab, SHARED[family], 80, kind) as client:
+        answers = [client.ask(path, host=name, headers=headers) for name, path, headers, _ in wanted]
+
+    assert [(a.status, a.error) for a in answers] == [(200, "")] * len(wanted)
+    assert [a.json()["source"] for a in answers] == [world.seen_as(tunnel)[family] for *_, tunnel in wanted]
+    assert [a.json()["path"] for a in answers] == [path for _, path, *_ in wanted]
+
+
+_STREAMS = """
+import encodings.idna, json, os, socket, sys, h2.config, h2.connection, h2.events
+address, asks = sys.argv[1], json.load(sys.stdin)
+os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
+line = socket.create_connection((address, 80), 20)
+state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+state.initiate_connection()
+bodies = {}
+for host, path, headers in asks:
+    stream = state.get_next_available_stream_id()
+    bodies[stream] = b""
+    pseudo = [(":method", "GET"), (":authority", host), (":scheme", "http"), (":path", path)]
+    state.send_headers(stream, pseudo + [tuple(one) for one in headers], end_stream=True)
+line.sendall(state.data_to_send())
+ended = 0
+while ended < len(bodies):
+    for event in state.receive_data(line.recv(65536)):
+        if isinstance(event, h2.events.DataReceived):
+            bodies[event.stream_id] += event.data
+            state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        ended += isinstance(event, h2.events.StreamEnded)
+    line.sendall(state.data_to_send())
+print(json.dumps([json.loads(body) for body in bodies.values()]))
+"""
+
+
+@FAMILIES
+def test_streams_that_are_open_at_once_on_one_connection_take_different_tunnels(
+    host: Steered, witness: Witness, family: int
+) -> None:
+    wanted = asks(host, witness) * 4
+    given = json.dumps([(name, path, headers) for name, path, headers, _ in wanted])
+
+    done = host.run(sys.executable, "-c", _STREAMS, SHARED[family], given=given)
+
+    assert done.returncode == 0, done.stderr
+    assert [one["source"] for one in json.loads(done.stdout)] == [
+        world.seen_as(tunnel)[family] for *_, tunnel in wanted
+    ]
+
+
+@FAMILIES
+def test_grpc_calls_on_one_channel_take_different_tunnels_with_messages_both_ways_and_trailers(
+    host: Steered, witness: Witness, family: int
+) -> None:
+    wanted = asks(host, witness)
+
+    with clients.connected(host.lab, SHARED[family], 50051, "grpc") as client:
+        answers = [
+            client.ask("/shop.Store/GetItem", host=name, headers=headers, messages=1 + number % 3)
+            for number, (name, _, headers, _) in enumerate(wanted)
+        ]
+
+    assert [(a.status, a.error) for a in answers] == [(0, "")] * len(wanted)
+    assert [[m["source"] for m in a.json()] for a in answers] == [
+        [world.seen_as(tunnel)[family]] * (1 + number % 3) for number, (*_, tunnel) in enumerate(wanted)
+    ]
+    assert all(("x-origin-trailer", "done") in a.trailers for a in answers)
+
+
+def test_a_grpc_call_that_fails_at_the_origin_fails_with_its_status_and_trailer(host: Steered) -> None:
+    with clients.connected(host.lab, SHARED[0], 50051, "grpc") as client:
+        failed = client.ask("/shop.Store/Fail", host="records.example", headers=[host.token(role="admin")])
+
+    assert (failed.status, failed.error, ("x-origin-trailer", "done") in failed.trailers) == (9, "asked to fail", True)
+
+
+@FAMILIES
+def test_a_websocket_stays_in_its_tunnel(host: Steered, witness: Witness, family: int) -> None:
+    with clients.connected(host.lab, SHARED[family], 80, "websocket") as client:
+        opened = client.ask("/ws", host="records.example", headers=[host.token(role="admin")])
+        echoed = [client.ask("", host="", body=text).body for text in (witness.canary.decode(), "long" * 30000)]
+
+    assert opened.json()["source"] == world.seen_as("wg-a")[family]
+    assert echoed == [witness.canary.decode(), "long" * 30000]
+
+
+def test_a_websocket_that_is_denied_does_not_open(host: Steered) -> None:
+    with clients.connected(host.lab, SHARED[0], 80, "websocket") as client:
+        assert client.ask("/ws", host="records.example").status == 403
+
+
+def test_a_denied_request_is_told_by_which_rule_and_decision(host: Steered, witness: Witness) -> None:
+    before = len(instance.reached(host.lab))
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        headers = [("x-canary", witness.canary.decode())]
+        denied = client.ask("/drafts/x", host="public.example", headers=headers)
+        default = client.ask("/", host="records.example", headers=headers)
+        after = client.ask("/", host="public.example")
+
+    assert (denied.status, denied.header("content-type")) == (403, "application/problem+json")
+    body = denied.json()
+    assert (body["type"], body["status"], body["rule"]) == ("urn:pointsman:denied", 403, "no-drafts")
+    assert len(body["decision"]) == 36
+    assert (default.json()["rule"], default.json()["decision"] != body["decision"]) == ("default", True)
+    assert after.status == 200  # the connection goes on
+    assert len(instance.reached(host.lab)) == before + 1
+
+
+def test_a_denied_grpc_call_has_status_7_and_names_the_rule(host: Steered) -> None:
+    with clients.connected(host.lab, SHARED[0], 50051, "grpc") as client:
+        denied = client.ask("/shop.Store/GetItem", host="records.example")
+
+    assert denied.status == GRPC_DENIED
+    assert "default" in denied.error
+
+
+FORGED = [
+    ("x-pointsman-claim-role", "admin"),
+    ("X-Pointsman-Claim-Role", "admin"),
+    ("x-pointsman-entry", "0"),
+    ("x-pointsman-path", "/"),
+    ("x-pointsman-address", "198.51.100.80"),
+]
+
+
+@pytest.mark.parametrize("kind", ["http1", "http2"])
+def test_forged_context_headers_without_a_token_earn_nothing(host: Steered, witness: Witness, kind: str) -> None:
+    with clients.connected(host.lab, SHARED[0], 80, kind) as client:
+        forged = [(name.lower(), value) for name, value in FORGED] if kind == "http2" else FORGED
+        headers = [*forged, ("x-canary", witness.canary.decode())]
+        assert client.ask("/patients/7", host="records.example", headers=headers).status == 403
+        seen = client.ask("/news", host="public.example", headers=forged).json()
+
+    assert [name for name, _ in seen["headers"] if name.lower().startswith("x-pointsman")] == []
+
+
+def test_no_context_of_ours_and_no_token_reaches_the_origin(host: Steered) -> None:
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        seen = client.ask("/patients/7", host="records.example", headers=[host.token(role="admin")]).json()
+
+    assert [name for name, _ in seen["headers"] if name.startswith("x-")] == []
+
+
+def wrong_tokens(lab: Lab) -> dict[str, str]:
+    now = int(time.time())
+    full = {"iss": world.ISSUER, "aud": world.AUDIENCE, "exp": now + 600, "sub": "ada", "role": "admin"}
+    public = (lab.node / "keys.json").read_bytes()
+    stranger = jwt.encode(full, "not the issuer's secret, but long enough", algorithm="HS256", headers={"kid": "ES256"})
+    good = clients.token(lab, sub="ada", role="admin")
+    head, claims, _ = good.split(".")
+    return {
+        "none": jwt.encode(full, None, algorithm="none"),
+        "public key as secret": _shared(full, public),
+        "foreign key": stranger,
+        "issuer": clients.token(lab, iss="https://other.example", sub="ada", role="admin"),
+        "audience": clients.token(lab, aud="other", sub="ada", role="admin"),
+        "expired": clients.token(lab, lifetime=-3600, sub="ada", role="admin"),
+        "not yet": clients.token(lab, nbf=now + 3600, sub="ada", role="admin"),
+        "no signature": f"{head}.{claims}.",
+        "signature of other claims": f"{head}.{claims}.{clients.token(lab, role='guest').rpartition('.')[2]}",
+        "role of another type": clients.token(lab, sub="ada", role=["admin", "guest"]),
+        "role in another case": clients.token(lab, sub="ada", role="Admin"),
+        "nonsense": "a.b.c",
+    }
+
+
+def _shared(claims: dict[str, object], secret: bytes) -> str:
+    """Sign by hand: the library refuses to take a public key for a secret."""
+    parts = ({"alg": "HS256", "kid": "RS256", "typ": "JWT"}, claims)
+    said = b".".join(_base64(json.dumps(part).encode()) for part in parts)
+    return (said + b"." + _base64(hmac.digest(secret, said, "sha256"))).decode()
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def test_a_token_that_does_not_verify_gives_no_user(host: Steered, witness: Witness) -> None:
+    secret = ("x-canary", witness.canary.decode())
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        statuses = {
+            name: client.ask("/", host="records.example", headers=[("x-identity-token", token), secret]).status
+            for name, token in wrong_tokens(host.lab).items()
+        }
+        public = client.ask("/", host="public.example", headers=[("x-identity-token", "a.b.c")])
+
+    assert statuses == dict.fromkeys(statuses, 403)
+    assert public.status == 200  # it is no error to have none
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
+def test_tokens_of_every_key_of_the_issuer_are_good(host: Steered, algorithm: str) -> None:
+    token = clients.token(host.lab, algorithm, sub="ada", role="admin")
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        answer = client.ask("/", host="records.example", headers=[("x-identity-token", token)])
+
+    assert answer.json()["source"] == world.seen_as("wg-a")[0]
+
+
+def test_the_origin_gets_the_headers_that_were_sent(host: Steered) -> None:
+    sent = [
+        ("accept", "*/*"),
+        ("user-agent", "probe/1.0 (a; b)"),
+        ("x-case", "MiXeD  Case"),
+        ("cookie", "a=1; b=2"),
+        ("authorization", "Bearer of.something.else"),
+        ("x-forwarded-for", "203.0.113.9"),
+    ]
+    with clients.connected(host.lab, SHARED[0], 8081) as client:
+        seen = client.ask("/a/b?c=d%20e", host="public.example", headers=sent).json()
+
+    line, *headers = seen["body"].strip().split("\r\n")
+    found = [tuple(header.split(": ", 1)) for header in headers]
+    assert line == "GET /a/b?c=d%20e HTTP/1.1"
+    assert [pair for pair in found if pair[0].lower() not in ADDED] == [("host", "public.example"), *sent]
+
+
+EXPECT = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+
+
+def test_the_origin_says_continue_and_a_denied_request_is_never_told_to(host: Steered) -> None:
+    allowed = host.talk(SHARED[0], 80, EXPECT % (b"/upload", b"public.example") + b"hello")
+    denied = host.talk(SHARED[0], 80, EXPECT % (b"/drafts/", b"public.example"))
+
+    assert b"HTTP/1.1 200" in allowed
+    assert denied.startswith(b"HTTP/1.1 403")
+    assert b"100 Continue" not in denied
+
+
+@FAMILIES
+def test_bytes_that_are_no_http_on_an_auto_port_are_decided_as_tcp(
+    host: Steered, witness: Witness, family: int
+) -> None:
+    address = ("198.51.100.80", "2001:db8:2::80")[family]
+    said = b"\x16\x03\x01 binary " + witness.canary
+
+    assert host.talk(address, 7000, said, uid=1000) == said
+    assert _last(host)["source"] == world.seen_as("wg-b")[family]
+
+
+def test_plain_tcp_of_another_user_is_refused(host: Steered, witness: Witness) -> None:
+    before = len(instance.reached(host.lab))
+
+    assert witness.canary not in host.talk("198.51.100.80", 7000, b"\x16\x03\x01" + witness.canary, uid=1001)
+    assert len(instance.reached(host.lab)) == before
+
+
+def test_http_on_an_auto_port_is_decided_as_http(host: Steered, witness: Witness) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: 198.51.100.80:7000\r\nX-Canary: %b\r\n\r\n" % witness.canary
+
+    assert host.talk("198.51.100.80", 7000, request).startswith(b"HTTP/1.1 403")
+
+
+@FAMILIES
+def test_a_server_that_speaks_first_is_reached_through_its_tunnel(
+    host: Steered, witness: Witness, family: int
+) -> None:
+    address = ("198.51.100.80", "2001:db8:2::80")[family]
+
+    assert host.talk(address, 7001, witness.canary) == b"220 lab ready\r\n" + witness.canary
+    assert _last(host)["source"] == world.seen_as("ovpn-c")[family]
+
+
+def test_a_port_that_no_rule_knows_is_refused(host: Steered, witness: Witness) -> None:
+    assert witness.canary not in host.talk("198.51.100.80", 7002, witness.canary)
+
+
+@FAMILIES
+def test_a_name_does_not_lead_to_an_address_of_another_destination(
+    host: Steered, witness: Witness, family: int
+) -> None:
+    address = ("198.51.100.80", "2001:db8:2::80")[family]
+    headers = [host.token(role="admin"), ("x-canary", witness.canary.decode())]
+    with clients.connected(host.lab, address, 80) as client:
+        answer = client.ask("/patients/7", host="records.example", headers=headers)
+
+    assert (answer.status, answer.json()["type"]) == (421, "urn:pointsman:misdirected")
+
+
+MALFORMED = [b"rec ords.example", b"records.example,public.example", b"records.example@public.example", b"", b".."]
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_host_that_is_none_is_answered_400(host: Steered, name: bytes) -> None:
+    answer = host.talk(SHARED[0], 80, b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % name)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+def test_what_was_recorded_is_what_happened(host: Steered, witness: Witness) -> None:
+    wanted = asks(host, witness)
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        for name, _, headers, _ in wanted:
+            client.ask("/recorded?token=secret", host=name, headers=headers)
+
+    def records() -> list[Any]:
+        lines = (host.lab.runtime / "proxy" / "decisions.log").read_text().splitlines()
+        return [one for one in map(json.loads, lines) if one.get("path") == "/recorded"]
+
+    until(lambda: len(records()) == len(wanted), "all are on record", within=PATIENCE)
+    assert [(one["lane"].partition("@")[2], one["source"].rpartition(":")[0]) for one in records()] == [
+        (tunnel, _source(host, tunnel)) for *_, tunnel in wanted
+    ]
+    assert [one["user"] for one in records()] == ["ada", None, "bob", "bob", "ada"]
+    assert "secret" not in (host.lab.runtime / "proxy" / "decisions.log").read_text()
+    assert host.status()["counts"]["misrouted"] == 0
+
+
+def _source(host: Steered, tunnel: str) -> str:
+    return next(str(t["sources"][0]) for t in host.status()["tunnels"] if t["name"] == tunnel)
+
+
+def _last(host: Steered) -> dict[str, object]:
+    return instance.reached(host.lab)[-1]
+
+
+# Last in this file: gateways do not come back.
+def test_a_dead_gateway_stops_its_profile_alone(host: Steered, witness: Witness) -> None:
+    secret = ("x-canary", witness.canary.decode())
+    admin, clerk = host.token(sub="ada", role="admin"), host.token(sub="bob", role="clerk")
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        open_already = client.ask("/", host="records.example", headers=[admin])
+        for name in ("gw-c", "gw-a"):
+            for pid in on.processes(host.lab, name):
+                signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGKILL)
+        answers = {}
+        for name, who, tunnel in (
+            ("public.example", clerk, "direct"),
+            ("records.example", clerk, "wg-b"),
+            ("pay.example", clerk, "ovpn-c"),
+        ):
+            with clients.connected(host.lab, SHARED[0], 8080) as other:
+                answers[tunnel] = other.ask("/", host=name, headers=[who, secret] if tunnel != "direct" else [who])
+        with clients.connected(host.lab, SHARED[0], 50051, "grpc") as other:
+            call = other.ask("/new.Store/GetItem", host="records.example", headers=[admin, secret])
+    request = f"GET / HTTP/1.1\r\nHost: records.example\r\n{': '.join(admin)}\r\nConnection: close\r\n\r\n"
+    begun = time.monotonic()
+    pooled = host.talk(SHARED[0], 80, request.encode(), wait=50)
+
+    assert (open_already.status, {tunnel: a.status for tunnel, a in answers.items()}) == (
+        200,
+        {"direct": 200, "wg-b": 200, "ovpn-c": 503},
+    )
+    assert answers["ovpn-c"].json()["type"] == "urn:pointsman:unavailable"
+    assert call.status == GRPC_UNAVAILABLE
+    # an upstream connection from before is given up, too
+    assert pooled.startswith(b"HTTP/1.1 503"), time.monotonic() - begun
+
+    def known() -> bool:
+        return any(t["name"] == "ovpn-c" and t["state"] != "up" for t in host.status()["tunnels"])
+
+    until(known, "the agent knows that the gateway is gone", within=60)
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        told = client.ask("/charge", host="pay.example", headers=[clerk, secret])
+    assert (told.status, told.json()["rule"]) == (503, "payment")
