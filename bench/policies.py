@@ -59,7 +59,7 @@ def condition(shape: str, number: int) -> str:
         case "interleaved":
             return f'request.path == "/items/{number}"' if number % 2 else f'client.team == "team-{number}"'
         case "regex-heavy":
-            return f'client.team == "team-{team}" && request.path.matches("^/items/[0-9]+/{place}(/|$)")'
+            return f'client.team == "team-{team}" && request.path.matches("^/items/[0-9]+/{number}(/|$)")'
         case "regex-only":
             return f'request.path.matches("^/items/[0-9]+/{number}(/|$)")'
     raise ValueError(f"`{shape}` is no shape; known are {', '.join(SHAPES)}")
@@ -78,7 +78,7 @@ def _key(shape: str, number: int) -> Key:
         case "interleaved":
             return Key("nobody", f"/items/{number}") if number % 2 else Key(f"team-{number}", "/elsewhere")
         case "regex-heavy":
-            return Key(f"team-{team}", f"/items/7/{place}")
+            return Key(f"team-{team}", f"/items/7/{number}")
     return Key("nobody", f"/items/7/{number}")
 
 

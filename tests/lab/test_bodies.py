@@ -10,7 +10,7 @@ import pytest
 from pointsman.lab.names import Lab
 from tests.lab.steered import POLICY, SHARED, Steered, steering
 
-SIZE = 256 * 1024 * 1024
+SIZE = 1024 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def test_a_large_body_is_not_buffered_in_either_direction(host: Steered) -> None
     (proxy / "clear_refs").write_text("5")  # forget the peak
     before = _peak(proxy)
 
-    done = host.run(sys.executable, "-c", _UPLOAD, SHARED[0], str(size))
+    done = host.run(sys.executable, "-c", _UPLOAD, SHARED[0], str(SIZE))
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [size, size]
+    assert json.loads(done.stdout) == [SIZE, SIZE]
     assert _peak(proxy) - before < 32 * 1024  # KiB
 
 

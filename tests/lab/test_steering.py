@@ -384,7 +384,8 @@ def test_a_dead_gateway_stops_its_profile_alone(host: Steered, witness: Witness)
         ):
             with clients.connected(host.lab, SHARED[0], 8080) as other:
                 answers[tunnel] = other.ask("/", host=name, headers=[who, secret] if tunnel != "direct" else [who])
-        with clients.connected(host.lab, SHARED[0], 50051, "grpc") as other:
+        # to an address where no connection stands yet
+        with clients.connected(host.lab, "198.51.100.82", 50051, "grpc") as other:
             call = other.ask("/new.Store/GetItem", host="records.example", headers=[admin, secret])
     request = f"GET / HTTP/1.1\r\nHost: records.example\r\n{': '.join(admin)}\r\nConnection: close\r\n\r\n"
     begun = time.monotonic()

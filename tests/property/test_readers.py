@@ -27,7 +27,7 @@ REQUESTS = 12
 @settings(max_examples=EXAMPLES, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.integers(0, 2**32))
 def test_the_diagram_decides_as_the_plain_reading_does(seed: int) -> None:
-    case = policies.case(Random(seed))
+    case = policies.case(Random(seed))  # noqa: S311
     compiled = compile_policy(case.policy, budget=case.budget)
     for facts in case.requests:
         problem = disagreement(case, facts, decide(compiled, Context(facts)))
@@ -52,7 +52,7 @@ def disagreement(case: policies.Case, facts: policies.Facts, decision: Permit | 
 
 
 def test_envoy_goes_where_the_diagram_says() -> None:
-    random = Random(SEED)
+    random = Random(SEED)  # noqa: S311
     cases = {f"p{number}": policies.case(random, REQUESTS) for number in range(POLICIES)}
     compiled = {name: compile_policy(case.policy, budget=case.budget) for name, case in cases.items()}
     attributes = attributes_of(next(iter(cases.values())).policy)

@@ -1,6 +1,7 @@
 """The command that shows everything: real requests from real clients, each with its decided and its observed path."""
 
 import json as json_module
+import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -31,18 +32,17 @@ _COLUMNS = (
 )
 _SPLIT = 5
 _COMMANDS = """
-look around (the lab stands until `pointsman lab down --name {lab}`):
-  pointsman lab exec --name {lab} instance -- pointsman status
-  pointsman lab exec --name {lab} instance -- pointsman tunnels
-  pointsman lab exec --name {lab} instance -- pointsman decisions tail
-  pointsman lab exec --name {lab} instance -- pointsman explain http://pay.example/charge -X POST --claim role=clerk
-  pointsman lab exec --name {lab} --uid 1000 instance -- curl -s http://public.example/news
-  token=$(pointsman lab token --name {lab} sub=bob role=clerk)
-  pointsman lab exec --name {lab} --uid 1000 instance -- curl -s -H "x-identity-token: $token" http://pay.example/charge
+look around (the lab stands until `{program} lab down --name {lab}`):
+  {program} lab exec --name {lab} instance -- pointsman status
+  {program} lab exec --name {lab} instance -- pointsman tunnels
+  {program} lab exec --name {lab} instance -- pointsman decisions tail
+  {program} lab exec --name {lab} instance -- pointsman explain http://pay.example/charge -X POST --claim role=clerk
+  {program} lab exec --name {lab} --uid 1000 instance -- curl -s http://public.example/news
+  token=$({program} lab token --name {lab} sub=bob role=clerk)
+  {program} lab exec --name {lab} --uid 1000 instance -- curl -s -H "x-identity-token: $token" http://pay.example/charge
 """
-_AGAIN = (
-    "look around: `./dev demo --keep` leaves the lab standing; then `pointsman lab exec --name demo instance -- bash`"
-)
+_AGAIN = """look around: `{program} demo --keep` leaves the lab standing; then, for example,
+  {program} lab exec --name demo instance -- pointsman status"""
 
 
 def demo(
@@ -166,6 +166,7 @@ class _Table:
 
 def _sum_up(outcome: "Outcome", lab: "Lab", kept: bool) -> None:
     terminal = show.console()
+    program = "./dev" if "POINTSMAN_RUN" in os.environ else "pointsman"
     agreed = sum(not row.differs for row in outcome.rows)
     terminal.print(Text("\nresult", style="bold"))
     terminal.print(f"  {agreed} of {len(outcome.rows)} rows went as decided, in {outcome.seconds:.1f} s")
@@ -174,7 +175,7 @@ def _sum_up(outcome: "Outcome", lab: "Lab", kept: bool) -> None:
     )
     for found in outcome.wrong:
         terminal.print(Text(f"  WRONG: {show.plain(found)}", style="bold red"))
-    terminal.print(_COMMANDS.format(lab=lab.name) if kept else f"\n{_AGAIN}")
+    terminal.print(_COMMANDS.format(lab=lab.name, program=program) if kept else "\n" + _AGAIN.format(program=program))
 
 
 def _as_json(outcome: "Outcome", lab: "Lab", kept: bool) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def http_log(settings: Settings, by_user: bool) -> list[Json]:
         "code": "%RESPONSE_CODE%",
         "grpc": "%GRPC_STATUS_NUMBER%",
         **({"user": SUBJECT} if by_user else {}),
+        **({"observed": "%METADATA(ROUTE:pointsman:observed)%"} if settings.observe else {}),
         **COMMON,
     }
     return [_file(settings, record)]

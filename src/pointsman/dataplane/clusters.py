@@ -7,13 +7,10 @@ from pointsman.dataplane.envoy import Json, Object, typed
 from pointsman.model.entry import Entry
 from pointsman.model.tunnel import Lane
 
+OBSERVED = "observed"
 SOL_SOCKET = 1
 SO_BINDTODEVICE = 25
 SO_MARK = 36
-IPPROTO_TCP = 6
-TCP_USER_TIMEOUT = 18
-# A way that takes in nothing for so long is lost; the kernel alone would go on trying for a quarter of an hour.
-UNANSWERED = 30_000
 SOL_TCP = 6
 TCP_USER_TIMEOUT = 18  # RFC 5482
 
@@ -22,12 +19,17 @@ TCP_USER_TIMEOUT = 18  # RFC 5482
 SILENT = 20
 
 
-def compile_clusters(lanes: Iterable[Lane], entries: Iterable[Entry]) -> list[Object]:
-    """Return a cluster for each lane, and one for each entry whose plain TCP flows a lane carries."""
+def compile_clusters(lanes: Iterable[Lane], entries: Iterable[Entry], observe: bool = False) -> list[Object]:
+    """Return a cluster for each lane, and one for each entry whose plain TCP flows a lane carries.
+
+    To observe takes one more, which is bound to nothing: what goes through it leaves as the host would have sent it.
+    """
     by_name = {lane.cluster: lane for lane in sorted(lanes, key=lambda lane: lane.cluster)}
-    return [_cluster(name, lane) for name, lane in by_name.items()] + [
-        _cluster(entry_cluster(entry.port), by_name[entry.lane]) for entry in entries if entry.lane in by_name
-    ]
+    bound = [_cluster(name, lane.cluster, _binding(lane)) for name, lane in by_name.items()]
+    for entry in entries:
+        if entry.lane in by_name:
+            bound.append(_cluster(entry_cluster(entry.port), entry.lane, _binding(by_name[entry.lane])))
+    return [*bound, _cluster(OBSERVED, OBSERVED, None)] if observe else bound
 
 
 def entry_cluster(port: int | str) -> str:
@@ -35,17 +37,18 @@ def entry_cluster(port: int | str) -> str:
     return f"entry-{port}"
 
 
-def _cluster(name: str, lane: Lane) -> Object:
+def _cluster(name: str, lane: str, binding: Object | None) -> Object:
+    bound: Object = {} if binding is None else {"upstream_bind_config": binding}
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
-        metadata={"filter_metadata": {"pointsman": {"lane": lane.cluster}}},
+        metadata={"filter_metadata": {"pointsman": {"lane": lane}}},
         type="ORIGINAL_DST",
         lb_policy="CLUSTER_PROVIDED",
         connect_timeout="3s",
         cleanup_interval="60s",
         per_connection_buffer_limit_bytes=65536,
-        upstream_bind_config=_binding(lane),
+        **bound,
         upstream_connection_options={"tcp_keepalive": {"keepalive_time": 10, "keepalive_interval": 5}},
         circuit_breakers={
             "thresholds": [
@@ -85,7 +88,6 @@ def _binding(lane: Lane) -> Object:
         "socket_options": [
             {"level": SOL_SOCKET, "name": SO_MARK, "int_value": lane.mark, "state": "STATE_PREBIND"},
             {"level": SOL_SOCKET, "name": SO_BINDTODEVICE, "buf_value": device, "state": "STATE_PREBIND"},
-            {"level": IPPROTO_TCP, "name": TCP_USER_TIMEOUT, "int_value": UNANSWERED, "state": "STATE_PREBIND"},
             {"level": SOL_TCP, "name": TCP_USER_TIMEOUT, "int_value": SILENT * 1000, "state": "STATE_PREBIND"},
         ],
     }

@@ -26,6 +26,7 @@ class Settings:
     ipv6: bool = True
     most_connections: int = 8000
     heap_bytes: int = 1 << 30
+    observe: bool = False
 
     @property
     def admin(self) -> str:

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import re2
 
-from pointsman.dataplane import headers
+from pointsman.dataplane import headers, patterns
 from pointsman.dataplane.envoy import Json, Object, extension, typed
 from pointsman.dataplane.ranges import ANY, at_least
 from pointsman.model.attribute import Attribute, Builtin, Claim, Type, Value
@@ -94,17 +94,19 @@ def ask(entry: Input, test: Test) -> Object | bool:
         case Host(header):
             if isinstance(test, Present):
                 return True
-            pattern = host_pattern(test)
+            pattern = patterns.host(test)
             return pattern is not None and matches(header, pattern)
         case Listed(header, json):
             if isinstance(test, Contains):
-                return matches(header, json_member(test.member) if json else comma_member(test.member))
+                return matches(
+                    header, patterns.json_member(test.member) if json else patterns.comma_member(test.member)
+                )
             if isinstance(test, Present):
-                return matches(header, rf"{_SPACE}\[.*\]{_SPACE}" if json else r".*[^, \t].*")
+                return matches(header, patterns.JSON_LIST if json else patterns.COMMA_LIST)
             return False
-        case Coded(header, patterns, otherwise):
+        case Coded(header, codes, otherwise):
             if isinstance(test, Equals):
-                known = dict(patterns)
+                known = dict(codes)
                 if test.value in known:
                     return matches(header, known[test.value])
                 return test.value == otherwise and negation(either([matches(header, one) for one in known.values()]))
@@ -186,7 +188,7 @@ def _ask_plain(entry: Plain, test: Test) -> Object | bool:
         case Substring(text):
             return value_match(header, contains=text)
         case Matches(pattern):
-            return matches(header, f"(?s:.*){group(pattern)}(?s:.*)")
+            return matches(header, f"(?s:.*){patterns.group(pattern)}(?s:.*)")
         case AtLeast(bound):
             pattern_or_none = at_least(bound)
             return pattern_or_none is not None and matches(header, pattern_or_none)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pointsman.dataplane.clusters import OBSERVED
 from pointsman.dataplane.envoy import Object, extension, typed
 from pointsman.dataplane.limits import limited, route_facts
 from pointsman.model.diagram import Leaf
@@ -17,12 +18,16 @@ Ways = Mapping[str, Lane | str]
 
 
 class Leaves:
-    """The routes of a policy. `ways` holds for each profile its lane now, or why it has none."""
+    """The routes of a policy. `ways` holds for each profile its lane now, or why it has none.
 
-    def __init__(self, policy: Policy, ways: Ways) -> None:
+    While it is only observed, every request leaves as if nobody had decided, and its record says what was decided.
+    """
+
+    def __init__(self, policy: Policy, ways: Ways, observe: bool = False) -> None:
         self._policy = policy
         self._profiles = {profile.name: profile for profile in policy.profiles}
         self._ways = ways
+        self._observe = observe
         self._made: dict[tuple[int, str, str], Object] = {}
 
     def action(self, leaf: Leaf, destination: str) -> Object:
@@ -32,23 +37,32 @@ class Leaves:
             self._made[key] = self._decide(leaf, destination)
         return self._made[key]
 
+    def refuse(self, status: int, why: str, rule: str = "") -> Object:
+        """Return the action that answers with this status."""
+        if self._observe:
+            return _observed(rule, str(status))
+        return _route(rule, {"direct_response": {"status": status, "body": {"inline_string": why}}})
+
     def _decide(self, leaf: Leaf, destination: str) -> Object:
         rule = self._policy.rules[leaf.rule]
         if leaf.absent:
-            return refuse(DENIED, f"the decision rests on `{leaf.absent}`, which this request does not have", rule.name)
+            why = f"the decision rests on `{leaf.absent}`, which this request does not have"
+            return self.refuse(DENIED, why, rule.name)
         if rule.profile is None:
-            return refuse(DENIED, f"rule `{rule.name}` denies it", rule.name)
+            return self.refuse(DENIED, f"rule `{rule.name}` denies it", rule.name)
+        if self._observe:
+            return _observed(rule.name, rule.profile)
         way = self._ways.get(rule.profile, "it has no tunnel")
         if isinstance(way, str):
-            return refuse(UNAVAILABLE, f"profile `{rule.profile}`: {way}", rule.name)
+            return self.refuse(UNAVAILABLE, f"profile `{rule.profile}`: {way}", rule.name)
         profile = self._profiles[rule.profile]
         counted: Object = {"metadata": route_facts(profile, destination)} if limited(profile) else {}
         return _route(rule.name, {"route": {"cluster": way.cluster, "timeout": "0s"}, **counted})
 
 
-def refuse(status: int, why: str, rule: str = "") -> Object:
-    """Return the action that answers with this status."""
-    return _route(rule, {"direct_response": {"status": status, "body": {"inline_string": why}}})
+def _observed(rule: str, outcome: str) -> Object:
+    facts: Object = {"filter_metadata": {"pointsman": {"observed": outcome}}}
+    return _route(rule, {"route": {"cluster": OBSERVED, "timeout": "0s"}, "metadata": facts})
 
 
 def _route(name: str, does: Object) -> Object:

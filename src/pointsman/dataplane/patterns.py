@@ -6,6 +6,8 @@ from pointsman.model.formula import Equals, Matches, Prefix, Substring, Suffix, 
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _SPACE = r"[ \t\r\n]*"
+JSON_LIST = rf"{_SPACE}\[.*\]{_SPACE}"
+COMMA_LIST = r".*[^, \t].*"
 
 
 def group(pattern: str) -> str:
@@ -19,7 +21,7 @@ def group(pattern: str) -> str:
     return f"(?:{pattern})"
 
 
-def host_pattern(test: Test) -> str | None:
+def host(test: Test) -> str | None:
     """Return the pattern of authorities whose host passes the test; hosts are in lower case."""
     part, last, tail = r"[a-z0-9_.:\-]*", r"[a-z0-9_\-\]]", r"\.?(?::[0-9]+)?"
     inside = r"(?:[a-z0-9_.\-]*|\[[a-f0-9:.]*\]?)"
@@ -60,6 +62,7 @@ def _json_character(character: str) -> str:
 
 
 def comma_member(member: str) -> str:
+    """Return the pattern of lists between commas that have this member."""
     if not member or "," in member or member != member.strip(" \t"):
         return r"[^\x00-\x{10FFFF}]"
     return rf"(?:.*,)?[ \t]*{re2.escape(member)}[ \t]*(?:,.*)?"

@@ -64,9 +64,9 @@ def compile_envoy(
     usable = tuple(lane for lane in lanes if lane.sources)
     return EnvoyFiles(
         text(compile_bootstrap(settings)),
-        _resource(compile_clusters(usable, ports)),
+        _resource(compile_clusters(usable, ports, settings.observe)),
         _resource(compile_listeners(policy, ports, settings)),
-        _resource([compile_routes(compiled, Leaves(policy, ways), Classes(user_classes(ports)))]),
+        _resource([compile_routes(compiled, Leaves(policy, ways, settings.observe), Classes(user_classes(ports)))]),
     )
 
 

@@ -10,7 +10,7 @@ from pointsman.dataplane import headers, predicates
 from pointsman.dataplane.envoy import Json, Object, typed
 from pointsman.dataplane.http import ROUTES
 from pointsman.dataplane.inputs import inputs_of
-from pointsman.dataplane.leaves import MALFORMED, MISDIRECTED, Leaves, refuse
+from pointsman.dataplane.leaves import MALFORMED, MISDIRECTED, Leaves
 from pointsman.dataplane.matcher import compile_node
 from pointsman.dataplane.towards import Towards
 from pointsman.dataplane.users import Classes
@@ -99,9 +99,14 @@ class _Host:
 
     def matcher(self, candidates: tuple[Destination, ...]) -> Object:
         """Return the checks of the request itself, then the tree of the first destination that fits."""
-        checks = [(predicates.malformed_authority(), refuse(MALFORMED, "the host of the request is not a host name"))]
+        checks = [
+            (
+                predicates.malformed_authority(),
+                self._leaves.refuse(MALFORMED, "the host of the request is not a host name"),
+            )
+        ]
         checks += [
-            (predicates.has_comma(name), refuse(MALFORMED, f"`{name}` is given more than once"))
+            (predicates.has_comma(name), self._leaves.refuse(MALFORMED, f"`{name}` is given more than once"))
             for name in self._single
         ]
         entries = [_entry(predicate, action) for predicate, action in checks]
@@ -117,14 +122,14 @@ class _Host:
         if destination.any_address or not destination.hosts:
             return then
         elsewhere = predicates.elsewhere(destination.addresses)
-        wrong = refuse(MISDIRECTED, f"the connection does not go to an address of `{destination.name}`")
+        wrong = self._leaves.refuse(MISDIRECTED, f"the connection does not go to an address of `{destination.name}`")
         return {"matcher": _list([_entry(elsewhere, wrong)], then)}
 
     def _decide(self, destination: str, raw: bool) -> Object:
         then = self._tree(destination)
         if not self._raw or raw:
             return then
-        wrong = refuse(MALFORMED, "the path is not in its normal form")
+        wrong = self._leaves.refuse(MALFORMED, "the path is not in its normal form")
         return {"matcher": _list([_entry(predicates.path_not_normal(), wrong)], then)}
 
     def _tree(self, destination: str) -> Object:

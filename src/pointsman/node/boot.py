@@ -52,7 +52,8 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         if warning:
             agent.warnings.append(warning)
             log.event("the node file's policy is not in force", why=warning)
-        agent.warnings += [str(note) for note in pool.notes]
+        for note in pool.notes:
+            log.event("a line of a tunnel file has no effect", where=str(note.place), what=note.what)
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)

@@ -65,8 +65,13 @@ def make_plan(
     modes = ((Mode.HTTP, node.http), (Mode.AUTO, node.auto), (Mode.TCP, plain_ports(node)))
     carriers = [f"{p.name}@{t.name}" for p in policy.profiles for t in tunnels if not misfit(t, p)]
     ports = entry_ports.plan(trees.uids, carriers, [mode for mode, ranges in modes if ranges], memory.entries)
+    # observed, a plain TCP flow goes its own way: the guard counts it
     capture = compile_capture(
-        modes, ports, policy.destinations, trees.plain_tcp, lambda leaf: _way_of(leaf, trees, ways)
+        modes[:1] if memory.observe else modes,
+        ports,
+        policy.destinations,
+        trees.plain_tcp,
+        lambda leaf: _way_of(leaf, trees, ways),
     )
     kept = replace(memory, lanes=numbers, entries=ports, leases=assignment.leases)
     guard = GuardSpec(
@@ -91,7 +96,7 @@ def make_plan(
         lanes=lanes,
         guard=guard,
         routing=want_routing(tunnels, lanes, MASK),
-        envoy=compile_envoy(trees.compiled, ways, lanes, ports, settings),
+        envoy=compile_envoy(trees.compiled, ways, lanes, ports, replace(settings, observe=memory.observe)),
     )
 
 

@@ -52,6 +52,8 @@ class Builder:
         name = next(
             n for n in self._order if any(self._conditions.mentions(i[0], n) for items in state.worlds for i in items)
         )
+        asked = set(self._conditions.names(item for items in state.worlds for item in items))
+        name = next(name for name in self._order if name in asked)
         plan = split(self._conditions, state, name, allowed)
         if plan is None or depth + height(plan) > DEPTH:
             node = self._list(state, name, depth, missing)
@@ -143,7 +145,7 @@ class Builder:
     def _first(self, state: State) -> int:
         return min((items[0][1] for items in state.worlds if items[0][1] != _NEXT), default=len(self._outcomes) - 1)
 
-    def _outcome(self, rule: int) -> "str | None | Next":
+    def _outcome(self, rule: int) -> str | Next | None:
         return self._next if rule == _NEXT else self._outcomes[rule]
 
     def _leaf(self, rule: int, absent: str = "") -> Node:

@@ -11,25 +11,15 @@ from pointsman.model.attribute import AbsentValue, Attribute, NodeFact, Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Node
 from pointsman.model.policy import Policy, Rule
+from pointsman.policy.build import FREE, PER_RULE, Builder, either
 from pointsman.policy.context import attributes_of, usable
 from pointsman.policy.cost import cost
+from pointsman.policy.implied import judge_value
+from pointsman.policy.index import Items
 from pointsman.policy.order import attribute_order
 from pointsman.policy.restrict import restrict
-from pointsman.policy.simplify import ALWAYS, NEVER, Conditions, judge_value
-from pointsman.policy.split import (
-    Items,
-    State,
-    cells,
-    settle,
-    size,
-    split,
-)
-
-# Envoy reads at most 100 nested messages: this many are for the tree, the rest for what is around and below it.
-DEPTH = 54
-# Leaves per rule that a policy may unfold to, and the number below which nobody cares.
-PER_RULE, FREE = 16, 4096
-_NEXT = -1
+from pointsman.policy.simplify import ALWAYS, NEVER, Conditions
+from pointsman.policy.split import State, cells, settle, size, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +78,7 @@ def _build(
 
 
 def items_of(conditions: Conditions, rules: Sequence[Rule]) -> State:
+    """Return the rules as one list."""
     items: list[tuple[int, int]] = []
     for index, rule in enumerate(rules):
         number = conditions.add(rule.when)
@@ -99,7 +90,7 @@ def items_of(conditions: Conditions, rules: Sequence[Rule]) -> State:
 
 
 def known(conditions: Conditions, state: State, given: Mapping[str, Value | Absent]) -> tuple[State, str]:
-    """Put in facts; where one is absent and nothing stands for it, several lists could apply, and its name is returned."""
+    """Put in facts. Where one is absent and nothing stands for it, several lists could apply; it is named."""
     missing = ""
     for name, fact in given.items():
         attribute = conditions.attributes[name]

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pointsman.model.attribute import Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Node
+from pointsman.policy.build import FREE, Builder, either
 from pointsman.policy.context import attributes_of
-from pointsman.policy.diagram import FREE, Builder, Compiled, either, items_of, known
+from pointsman.policy.diagram import Compiled, items_of, known
+from pointsman.policy.implied import judge_value
 from pointsman.policy.restrict import restrict
-from pointsman.policy.simplify import Conditions, judge_value
+from pointsman.policy.simplify import Conditions
 from pointsman.policy.split import settle, size
 
 # What the kernel knows of a plain TCP flow.

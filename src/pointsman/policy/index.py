@@ -75,5 +75,3 @@ def ordered(left: Mapping[int, int], items: Items) -> Items:
 
 def _none_named(test: Test) -> bool | None:
     return False if isinstance(test, (Equals, Prefix)) else None
-
-

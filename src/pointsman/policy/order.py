@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pointsman.model.formula import Equals, Prefix
+from pointsman.policy.index import Items
 from pointsman.policy.simplify import Conditions
-from pointsman.policy.split import Items, State
+from pointsman.policy.split import State
 
 _FEW = 16
 _GROWTH, _SLACK = 6, 64
@@ -20,7 +21,7 @@ def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ..
     values: dict[str, set[object]] = {}
     for items in state.worlds:
         for number, _ in items:
-            for name in conditions.attributes:
+            for name in conditions.names([(number, 0)]):
                 for test in conditions.tests(number, name):
                     values.setdefault(name, set()).add(test)
                     pinned[name] = pinned.get(name, 0) + isinstance(test, (Equals, Prefix))
@@ -30,7 +31,7 @@ def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ..
     loose = [name for name in used if name not in first and not pinned[name]]
     few = sorted((name for name in exact if len(values[name]) <= _FEW), key=lambda name: len(values[name]))
     many = [name for name in exact if name not in few]
-    orders = (tuple([*first, *few, *many, *loose]), tuple([*first, *many, *few, *loose]))
+    orders = ((*first, *few, *many, *loose), (*first, *many, *few, *loose))
     return tuple(dict.fromkeys(orders))
 
 

@@ -1,4 +1,4 @@
-"""How does one attribute part a list of rules? Each way it can come out is a cell with the rules that are left there."""
+"""How does one attribute part a list of rules? Each way in which it can come out is a cell with what is left there."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,9 @@ from typing import NamedTuple, TypeVar
 from pointsman.model.attribute import Value
 from pointsman.model.formula import AtLeast, Equals, Prefix, Suffix, Test, Within
 from pointsman.policy.evaluate import network
+from pointsman.policy.implied import Judge, judge_test, judge_value, not_equal
 from pointsman.policy.index import Index, Items
-from pointsman.policy.simplify import (
-    ALWAYS,
-    NEVER,
-    Conditions,
-    Judge,
-    judge_test,
-    judge_value,
-    not_equal,
-)
+from pointsman.policy.simplify import ALWAYS, NEVER, Conditions
 
 
 class State(NamedTuple):

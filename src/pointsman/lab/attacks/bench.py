@@ -40,12 +40,16 @@ class Bench:
     """One lab under attack. What reached the origin is counted from mark to mark."""
 
     def __init__(self, lab: Lab, witness: Witness, ends: ExitStack) -> None:
-        """Take a standing lab and the witness on its wire; `ends` is closed with the bench."""
+        """Take a standing lab and the witness on its wire; `ends` is closed with the bench.
+
+        `untouched` is how its network was before an agent.
+        """
         self.lab = lab
         self.witness = witness
         self._ends = ends
         self._talkers: dict[int, subprocess.Popen[str]] = {}
         self._mark = 0
+        self.untouched: Mapping[str, tuple[str, ...]] = {}
 
     def talk(
         self, uid: int, to: str, port: int, protocol: str, segments: Sequence[bytes], answers: int, within: float = 8
