@@ -97,7 +97,7 @@ def start_asking(made: Place, peer: Peer) -> int:
     socket.mkdir(mode=0o777)
     socket.chmod(0o777)
     argv = [sys.executable, "-m", "bench.authz", str(socket / "s"), str(peer.rules)]
-    made.start(argv, "decider")
+    made.start(argv, "decider", uid=0)
     place.wait((socket / "s").exists, "the decider listens", made, "decider")
     asks = typed(
         "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",

@@ -35,7 +35,6 @@ print(json.dumps([sent, got]))
 
 
 def test_a_large_body_is_not_buffered_in_either_direction(host: Steered) -> None:
-    size = 256 * 1024 * 1024
     proxy = Path(f"/proc/{host.status()['proxy']['pid']}")
     (proxy / "clear_refs").write_text("5")  # forget the peak
     before = _peak(proxy)

@@ -18,7 +18,7 @@ from pointsman.model.problem import Place
 from pointsman.node import applied, control
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent, boot_time
-from pointsman.node.apply import Host
+from pointsman.node.apply import TABLES, Host
 from pointsman.node.config import Node, load_node
 from pointsman.node.fleet import Fleet
 from pointsman.node.log import Log
@@ -53,7 +53,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
             agent.warnings.append(warning)
             log.event("the node file's policy is not in force", why=warning)
         for note in pool.notes:
-            log.event("a line of a tunnel file has no effect", where=str(note.place), what=note.what)
+            log.event("a line of a tunnel file has no effect", where=str(note.place), line=note.what)
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)
@@ -98,7 +98,8 @@ def close(config: Path) -> None:
     """Put the closed guard in place, unless a guard of ours stands already."""
     _demand_root()
     node = load_node(config)
-    nft.apply_rules(guard_text(closed_guard(node)))
+    if not set(TABLES) <= set(nft.list_tables()):
+        nft.apply_rules(guard_text(closed_guard(node)))
 
 
 def remove(config: Path) -> None:

@@ -13,7 +13,7 @@ class Log:
     def __init__(self) -> None:
         self._last_fault = ""
 
-    def event(self, what: str, **fields: object) -> None:
+    def event(self, what: str, /, **fields: object) -> None:
         """Write one event."""
         self._last_fault = ""
         self._write("info", what, fields)

@@ -4,7 +4,8 @@ A file has a `section`, a `title`, `defaults` for its cases, and `cases`. A case
 `inputs` (a list, or by label), an `expect` (one outcome or several alternatives), and what its `probe` needs. An input is
 put in the place of `{}` in `send`. `{input: …, expect: …, note: …}` is an input with an outcome of its own;
 `{bytes: "00-1f,7f"}` stands for one input per byte, written as two hex digits.
-A case in which nothing is allowed needs a `control`: the input with which the same probe must get through.
+A case in which nothing is allowed needs a `control`: the input with which the same probe must get through; a mapping
+with `input` can change the probe's options as well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,8 +69,9 @@ def load(path: Path) -> Section:
 def _case(entry: Mapping[str, Any]) -> Case:
     found = [_trial(entry, label, given) for label, given in _inputs(entry.get("inputs", [""]))]
     if "control" in entry:
+        other = entry["control"] if isinstance(entry["control"], dict) else {"input": entry["control"]}
         right = entry.get("control_expect", "ROUTE(wg-a)")
-        control = _trial({**entry, "expect": right, "note": ""}, "control", entry["control"])
+        control = _trial({**entry, **other, "expect": right, "note": ""}, "control", other["input"])
         found.insert(0, Trial(*(getattr(control, name) for name in Trial.__slots__[:-1]), control=True))
     elif entry["probe"] not in WITHOUT_CONTROL and not any("ROUTE" in one for each in found for one in each.expect):
         raise ValueError(f"case `{entry['id']}` has no control: nothing of it is ever let through")

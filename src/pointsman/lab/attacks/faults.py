@@ -180,6 +180,26 @@ def class_of_service(bench: Bench) -> str:
     return f"DSCP {watching.communicate(timeout=20)[0].strip()}"
 
 
+@fault
+def entries_met_directly(bench: Bench) -> str:
+    """Connect to the proxy's ports from a user, by loopback and by the card's address, and from the network."""
+    listening = bench.on("ss", "-Hltn").splitlines()
+    ports = sorted({int(line.split()[3].rpartition(":")[2]) for line in listening})
+    request = b"GET /v1/x HTTP/1.1\r\nHost: api.pay.test\r\n\r\n"
+    if not ports:
+        return "nobody listens"
+    served = []
+    for port in ports:
+        for address in ("127.0.0.1", "::1", "192.0.2.10"):
+            talked = bench.talk(2001, address, port, "http1", [request], 1, within=2)
+            if talked.received or talked.ended == "open":
+                served.append(f"{address} {port}")
+    code = f"import socket;print([p for p in {ports} if not socket.socket().connect_ex(('192.0.2.10', p))])"
+    outside = bench.on(sys.executable, "-I", "-c", code, host=world.ROUTER).strip()
+    users = "refused to users" if not served else f"served: {served}"
+    return f"{users} ({len(ports)} ports), {'refused to the network' if outside == '[]' else f'open outside: {outside}'}"
+
+
 # --- lifecycle ----------------------------------------------------------------------------------------------------
 
 
