@@ -18,6 +18,7 @@ request = function()
   place = place % #requests + 1
   return requests[place]
 end
+{waits}
 done = function(summary, latency, _)
   local e = summary.errors
   io.write(string.format(
@@ -39,14 +40,20 @@ class Measured:
     failed: int
 
 
-def write_script(made: Place, name: str, keys: Sequence[policies.Key]) -> str:
-    """Write the script that sends these requests in turn, and return its path."""
+def script(keys: Sequence[policies.Key], pause: int = 0) -> str:
+    """Return the script that sends these requests in turn, on each connection with a pause (milliseconds) before."""
     lines = []
     for key in keys:
-        headers = f'{{["host"] = "{policies.HOST}", ["{policies.TEAM}"] = "{key.team}"}}'
+        headers = f'{{["Host"] = "{policies.HOST}", ["{policies.TEAM}"] = "{key.team}"}}'
         lines.append(f'  requests[#requests + 1] = wrk.format("GET", "{key.path}", {headers})')
+    waits = f"delay = function() return {pause} end" if pause else ""
+    return _SCRIPT.format(requests="\n".join(lines), waits=waits)
+
+
+def write_script(made: Place, name: str, keys: Sequence[policies.Key]) -> str:
+    """Write a script for this load, and return its path."""
     path = made.folder / f"{name}.lua"
-    path.write_text(_SCRIPT.format(requests="\n".join(lines)))
+    path.write_text(script(keys))
     return str(path)
 
 

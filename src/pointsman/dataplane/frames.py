@@ -16,20 +16,32 @@ def write_frames(
     link_uids: frozenset[int],
     held: str,
     counted: Mapping[str, tuple[int, int]],
+    glass: int = 0,
 ) -> str:
-    """Return the table as text. `inner` are the tunnels' own addresses, which ARP must not own up to."""
+    """Return the table as text. `inner` are the tunnels' own addresses, which ARP must not own up to.
+
+    For `glass` seconds more every frame passes.
+    """
     packets, size = counted.get("dropped_frames", (0, 0))
     counter = f"  counter dropped_frames {{\n    packets {packets} bytes {size}\n  }}\n"
-    lines = _rules(by_version((text for text, _ in inner), 4), link_uids, held)
+    names = sorted(set(devices))
+    opened = ("oifname @glass accept",) if glass and names else ()
+    lines = (*opened, *_rules(by_version((text for text, _ in inner), 4), link_uids, held))
     chains = (
         Chain(
             f"egress{number}",
             lines,
             f"type filter hook egress device {device(name)} priority 300; policy {held};",
         )
-        for number, name in enumerate(sorted(set(devices)))
+        for number, name in enumerate(names)
     )
-    return f"table netdev {table} {{\n{counter}{''.join(write_chain(chain) for chain in chains)}}}\n"
+    until = _glass(names, glass) if opened else ""
+    return f"table netdev {table} {{\n{counter}{until}{''.join(write_chain(chain) for chain in chains)}}}\n"
+
+
+def _glass(names: list[str], seconds: int) -> str:
+    until = ", ".join(f"{device(name)} timeout {seconds}s" for name in names)
+    return f"  set glass {{\n    type ifname\n    flags timeout\n    elements = {{ {until} }}\n  }}\n"
 
 
 def _rules(inner: tuple[str, ...], link_uids: frozenset[int], held: str) -> tuple[str, ...]:

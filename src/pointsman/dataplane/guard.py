@@ -115,7 +115,7 @@ def guard_text(spec: GuardSpec, counted: Counts | None = None) -> str:
         f"table inet {TABLE}\ndelete table inet {TABLE}\n"
         f"table netdev {FRAMES}\ndelete table netdev {FRAMES}\n"
         f"table inet {TABLE} {{\n{body}}}\n"
-        + write_frames(FRAMES, spec.framed, spec.inner, spec.link_uids, spec.held, counted)
+        + write_frames(FRAMES, spec.framed, spec.inner, spec.link_uids, spec.held, counted, spec.glass)
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pointsman.dataplane.envoy import Settings
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
+from pointsman.model.problem import Invalid
 from pointsman.model.tunnel import Kind, Lane, State, Tunnel
 from pointsman.node import applied, report
 from pointsman.node import memory as memories
@@ -56,15 +57,16 @@ class Agent:
 
     async def start(self) -> None:
         """Bring the host into the state that the policy asks for, closed at every moment on the way."""
+        self._ledger.skip()
         async with self._lock:
             if not self._host.adoptable():
-                self._host.close()
-                self._log.event("the host is closed")
+                if not self.memory.observe:
+                    self._host.close()
+                    self._log.event("the host is closed")
                 await self._settle()
             else:
                 self._log.event("adopting what an earlier agent left running")
             await self._turn()
-        self._ledger.skip()
 
     async def run(self) -> None:
         """Turn until told to end."""
@@ -73,7 +75,8 @@ class Agent:
                 await asyncio.wait_for(self._ended.wait(), EVERY if self.ready else WHILE_STARTING)
             except TimeoutError:
                 async with self._lock:
-                    await self._turn()
+                    if not self._ended.is_set():  # it may have gone down while the lock was awaited
+                        await self._turn()
 
     def stop(self) -> None:
         """End the loop. What runs goes on running."""
@@ -93,7 +96,7 @@ class Agent:
             before, self._trees = self._trees, trees
             try:
                 await self._settle()
-            except Fault:
+            except (Fault, Invalid, ValueError):
                 self._trees = before
                 await self._settle()
                 raise

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 
+from pointsman.dataplane.capture import UNCAPTURED
 from pointsman.dataplane.guard import FRAMES, TABLE, GuardSpec, guard_text, removal_text
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
@@ -42,8 +43,11 @@ class Host:
         """
         steps = routing_steps(plan.routing, netlink.observe_routing())
         netlink.apply_routing(step for step in steps if isinstance(step, Put))
-        self._put_guard(plan.guard, glass)
+        opened = self._opened(plan.guard)
+        self._put_guard(opened, glass)
         self._publish(plan.envoy)
+        if opened != plan.guard:
+            self._put_guard(plan.guard, glass)
         netlink.apply_routing(step for step in steps if isinstance(step, Drop))
 
     def tend_proxy(self) -> bool:
@@ -77,6 +81,12 @@ class Host:
     def reopen_records(self) -> None:
         """Tell the proxy that its log files were moved aside."""
         self._place.admin.reopen_logs()
+
+    def _opened(self, wanted: GuardSpec) -> GuardSpec:
+        """Return the guard with all openings that still captures as before: entries are captured once they listen."""
+        if self._guard is None and self.proxy_pid() is not None:
+            return wanted
+        return replace(wanted, capture=self._guard[0].capture if self._guard else UNCAPTURED)
 
     def _put_guard(self, spec: GuardSpec, glass: int) -> None:
         wanted = (spec, glass > 0)

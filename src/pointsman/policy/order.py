@@ -14,8 +14,8 @@ _GROWTH, _SLACK = 6, 64
 def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ...], ...]:
     """Return the orders worth trying: the attributes that most rules pin to a value come first.
 
-    The destination is always first, for it is a virtual host of the proxy. Attributes with few values go
-    either before or after those with many.
+    The destination is always first, for it is a virtual host of the proxy. Attributes that are asked
+    few questions go either before or after those that are asked many.
     """
     pinned: dict[str, int] = {}
     values: dict[str, set[object]] = {}
@@ -27,10 +27,10 @@ def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ..
                     pinned[name] = pinned.get(name, 0) + isinstance(test, (Equals, Prefix))
     used = sorted(values, key=lambda name: (-pinned[name], -len(values[name]), name))
     first = [name for name in used if name == "destination.name"]
-    exact = [name for name in used if name not in first and pinned[name]]
-    loose = [name for name in used if name not in first and not pinned[name]]
-    few = sorted((name for name in exact if len(values[name]) <= _FEW), key=lambda name: len(values[name]))
-    many = [name for name in exact if name not in few]
+    rest = [name for name in used if name not in first]
+    few = sorted((name for name in rest if len(values[name]) <= _FEW), key=lambda name: len(values[name]))
+    many = [name for name in rest if name not in few and pinned[name]]
+    loose = [name for name in rest if name not in few and not pinned[name]]
     orders = ((*first, *few, *many, *loose), (*first, *many, *few, *loose))
     return tuple(dict.fromkeys(orders))
 

@@ -194,10 +194,9 @@ def entries_met_directly(bench: Bench) -> str:
             talked = bench.talk(2001, address, port, "http1", [request], 1, within=2)
             if talked.received or talked.ended == "open":
                 served.append(f"{address} {port}")
-    code = f"import socket;print([p for p in {ports} if not socket.socket().connect_ex(('192.0.2.10', p))])"
-    outside = bench.on(sys.executable, "-I", "-c", code, host=world.ROUTER).strip()
+    outside = near(bench, "knock", "192.0.2.10", *map(str, ports))
     users = "refused to users" if not served else f"served: {served}"
-    return f"{users} ({len(ports)} ports), {'refused to the network' if outside == '[]' else f'open outside: {outside}'}"
+    return f"{users} ({len(ports)} ports), {'refused to the network' if outside == 'none' else f'open outside: {outside}'}"
 
 
 # --- lifecycle ----------------------------------------------------------------------------------------------------
@@ -387,7 +386,7 @@ def second_agent(bench: Bench) -> str:
 def narrowed_on_one_connection(bench: Bench) -> str:
     """Forbid on the second request of a connection what was allowed on the first."""
     document = yaml.safe_load(POLICY.read_text())
-    document["rules"].insert(0, {"name": "narrower", "when": 'destination.name == "api"', "deny": True})
+    document["rules"].insert(0, {"name": "narrower", "when": 'request.path == "/v1/x"', "deny": True})
     narrower = bench.lab.node / "narrower.yaml"
     narrower.write_text(yaml.safe_dump(document, sort_keys=False))
     with connected(bench.lab, API, 80, uid=2001) as client:

@@ -22,7 +22,8 @@ MANY = 20_000
 
 def _head(number: int, block: bytes, *flags: str) -> bytes:
     frame = HeadersFrame(number, block)
-    frame.flags.update(flags)
+    for flag in flags:
+        frame.flags.add(flag)
     return bytes(frame.serialize())
 
 

@@ -4,6 +4,7 @@
 to the API busy, a request every 10 ms on each, and makes a connection anew when it ends.
 """
 
+import encodings.idna  # noqa: F401 -- a socket loads it late, when the user may not read the interpreter's files
 import json
 import os
 import select

@@ -2,9 +2,10 @@
 
 `advertise` sends a router advertisement with a prefix of its own; `arp ADDRESS` asks who has an address and says whether
 an answer came; `syn ADDRESS` sends a SYN/ACK to an address on the instance's card; `class ADDRESS` tells the DSCP of what
-goes to an address.
+goes to an address; `knock ADDRESS PORT…` tells which TCP ports are open.
 """
 
+import select
 import socket
 import struct
 import sys
@@ -73,6 +74,20 @@ def class_of(*words: str) -> str:
     return " ".join(f"{found}" for found in sorted(seen)) or "nothing"
 
 
+def knock(*words: str) -> str:
+    """Tell which of these ports take a connection within a second."""
+    lines = {}
+    for port in words[1:]:
+        line = socket.socket()
+        line.setblocking(False)
+        line.connect_ex((words[0], int(port)))
+        lines[line] = port
+    time.sleep(1)
+    _, ready, _ = select.select([], list(lines), [], 0)
+    found = [lines[line] for line in ready if line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0]
+    return " ".join(found) or "none"
+
+
 def _await(line: socket.socket, fits: "object") -> str:
     until = time.monotonic() + 0.7
     line.settimeout(0.1)
@@ -93,5 +108,5 @@ def _sum(data: bytes) -> int:
 
 
 if __name__ == "__main__":
-    run = {"advertise": advertise, "arp": arp, "syn": syn, "class": class_of}[sys.argv[1]]
+    run = {"advertise": advertise, "arp": arp, "syn": syn, "class": class_of, "knock": knock}[sys.argv[1]]
     sys.stdout.write(run(*sys.argv[2:]) + "\n")

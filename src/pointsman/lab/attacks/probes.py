@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jwt
+
 from pointsman.lab.attacks import faults, floods, outcome, streams, wire
 from pointsman.lab.attacks.bench import Bench
 from pointsman.lab.attacks.case import Trial
@@ -60,7 +62,7 @@ def _converse(bench: Bench, trial: Trial, protocol: str, segments: Sequence[byte
 def _at_origin(trial: Trial, reached: Sequence[Mapping[str, Any]], sent: Headers) -> Iterator[str]:
     """Yield what differs between what the origin should have seen and what it saw."""
     for entry in reached:
-        for name, right in trial.options.get("seen", {}).items():
+        for name, right in () if trial.control else trial.options.get("seen", {}).items():
             if str(entry[name]) != str(right):
                 yield f"{name} is `{entry[name]}`"
         headers = _sent1(str(entry["body"]).encode("latin-1")) if entry["protocol"] == "raw" else entry["headers"]
@@ -112,14 +114,27 @@ _PROBES: dict[str, Callable[[Bench, Trial], str]] = {
 
 
 def _fill(bench: Bench, template: str, given: Any) -> str:
-    """Put the input in its place; `<token role=ops>` becomes a token with these claims, `<60000*a>` that many."""
+    """Put the input in its place.
+
+    `<token role=ops>` becomes a token with these claims (`lifetime=-60`: one that has ended), `<unsigned role=ops>` one
+    without a signature, `<60000*a>` as many times the text.
+    """
     text = template.replace("{}", str(given))
-    text = re.sub(
-        r"<token ([^>]*)>", lambda m: token(bench.lab, **dict(c.split("=") for c in m[1].split())), text
-    )
+    text = re.sub(r"<token ([^>]*)>", lambda found: _token(bench, found[1]), text)
+    text = re.sub(r"<unsigned ([^>]*)>", lambda found: _unsigned(bench, found[1]), text)
     return re.sub(r"<(\d+)\*([^>]+)>", lambda m: m[2] * int(m[1]), text)
 
 
 def _sent1(data: bytes) -> Headers:
     head = data.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")[1:]
     return [(name, value.strip()) for name, found, value in (line.partition(":") for line in head) if found]
+
+
+def _token(bench: Bench, words: str) -> str:
+    claims = dict(word.split("=") for word in words.split())
+    return token(bench.lab, lifetime=int(claims.pop("lifetime", "3600")), **claims)
+
+
+def _unsigned(bench: Bench, words: str) -> str:
+    claims = jwt.decode(_token(bench, words), options={"verify_signature": False})
+    return jwt.encode(claims, None, algorithm="none")

@@ -1,5 +1,6 @@
 """Run cases on a bench: the controls that need an open host first, then the agent, then every trial."""
 
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def run(bench: Bench, case: Case) -> Iterator[Result]:
         begun = time.monotonic()
         try:
             said = attempt(bench, trial)
-        except Fault as fault:
+        except (Fault, subprocess.SubprocessError) as fault:
             said = f"bench failed: {fault}"
         yield Result(trial, said, outcome.agrees(trial.expect, said), time.monotonic() - begun)
 

@@ -5,6 +5,7 @@ other side answered; a refusal is no failure. Needs nothing but the standard lib
 """
 
 import ctypes
+import encodings.idna  # noqa: F401 -- a socket loads it late, when the user may not read the interpreter's files
 import os
 import socket
 import struct
