@@ -1,1 +1,1 @@
-"""Measurements of pointsman beside its peers: `./dev bench http|decide|flip`. What they say is in docs/performance.md."""
+"""Measurements of pointsman beside its peers: `./dev bench http|decide|flip`; docs/performance.md has the figures."""

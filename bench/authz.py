@@ -6,9 +6,10 @@ import sys
 
 import grpc
 from envoy.service.auth.v3 import external_auth_pb2  # type: ignore[import-untyped]
-from google.rpc import code_pb2
+from google.rpc import code_pb2  # type: ignore[import-untyped]
 
 from bench import policies
+from bench.place import PROXY_UID
 
 METHOD = "envoy.service.auth.v3.Authorization"
 
@@ -33,7 +34,7 @@ async def serve(path: str, rules: int) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, {"Check": handler}),))
     server.add_insecure_port(f"unix:{path}")
     await server.start()
-    os.chmod(path, 0o666)
+    os.chown(path, PROXY_UID, PROXY_UID)
     await server.wait_for_termination()
 
 

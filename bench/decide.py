@@ -6,12 +6,18 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from bench import figures, policies
+from pointsman.cli.main import calm
 from pointsman.dataplane import entries
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.resources import compile_envoy
+from pointsman.model.context import Context, Request
 from pointsman.model.entry import Mode
 from pointsman.model.tunnel import Lane
 from pointsman.policy.context import read
@@ -21,6 +27,8 @@ from pointsman.policy.diagram import Compiled, compile_policy
 from pointsman.policy.load import load_policy
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)
+Figures = dict[str, Any]
+
 LONGEST_LIST = 1_000
 LANE = Lane(policies.PROFILE, "direct", 2 << 20, "eth0", ("192.0.2.10",))
 COMPILED = 20_000
@@ -57,21 +65,19 @@ def main() -> None:
     )
 
 
-def _shape(shape: str, seconds: float, rounds: int) -> dict[int, dict[str, object]]:
+def _shape(shape: str, seconds: float, rounds: int) -> dict[int, Figures]:
     """Measure all sizes of a shape in turn, round by round, so that a busy moment falls on all of them."""
     sizes = [size for size in SIZES if shape != "regex-only" or size <= LONGEST_LIST]
     built = {size: _built(shape, size) for size in sizes}
-    contexts = {size: [_context(built[size], key) for key in policies.keys(shape, size)] for size in sizes}
-    requests = {size: [policies.request(key) for key in policies.keys(shape, size)] for size in sizes}
+    # as many requests at every size, so that the processor's caches hold as much or as little of them
+    requests = {size: [policies.request(key) for key in _thousand(policies.keys(shape, size))] for size in sizes}
+    contexts = {size: [read(request, built[size].policy) for request in requests[size]] for size in sizes}
     rates: dict[int, list[float]] = {size: [] for size in sizes}
     whole: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(rounds):
         for size in sizes:
-            of = built[size]
-            rates[size].append(_rate(lambda context, of=of: decide(of, context), contexts[size], seconds))
-            whole[size].append(
-                _rate(lambda request, of=of: decide(of, read(request, of.policy)), requests[size], seconds)
-            )
+            rates[size].append(_rate(partial(decide, built[size]), contexts[size], seconds))
+            whole[size].append(_rate(partial(_read_and_decide, built[size]), requests[size], seconds))
     found = {}
     for size in sizes:
         shared = cost(built[size].root)
@@ -96,34 +102,41 @@ def _built(shape: str, size: int) -> Compiled:
     return compile_policy(policy)
 
 
-def _context(built: Compiled, key: policies.Key):
-    return read(policies.request(key), built.policy)
+def _read_and_decide(of: Compiled, request: Request) -> None:
+    context = read(request, of.policy)
+    if isinstance(context, Context):
+        decide(of, context)
 
 
-def _rate(ask, asked, seconds: float) -> float:
-    count, begun = 0, time.perf_counter()
-    until = begun + seconds
-    while (now := time.perf_counter()) < until:
-        for one in asked[:50]:
+def _thousand(keys: Sequence[policies.Key]) -> list[policies.Key]:
+    """Return a thousand keys; like those of real requests, their texts are not the very ones of the policy."""
+    some = (keys[number % len(keys)] for number in range(1000))
+    return [policies.Key(key.team.encode().decode(), key.path.encode().decode()) for key in some]
+
+
+def _rate(ask: Callable[[Any], object], asked: Sequence[Any], seconds: float) -> float:
+    """Return how many are answered per second of this thread's own processor time."""
+    count, begun, parts = 0, time.thread_time(), cycle([asked[at : at + 50] for at in range(0, len(asked), 50)])
+    while (used := time.thread_time() - begun) < seconds:
+        for one in next(parts):
             ask(one)
-        asked = asked[50:] + asked[:50]
-        count += min(50, len(asked))
-    return count / (now - begun)
+        count += 50
+    return count / used
 
 
-def _flatness(sizes: dict[int, dict[str, object]]) -> float:
+def _flatness(sizes: dict[int, Figures]) -> float:
     """Return the rate at the most rules divided by the rate at the fewest, by rounds."""
     few, many = sizes[min(sizes)]["rounds"], sizes[max(sizes)]["rounds"]
     return figures.ratio(zip(many, few, strict=True))
 
 
-def _apart(shape: str, rules: int) -> dict[str, object]:
+def _apart(shape: str, rules: int) -> Figures:
     """Compile in a fresh process three times; return the median of the times and the highest memory."""
     runs = []
     for _ in range(3):
         argv = [sys.executable, "-m", "bench.decide", "--compile", shape, str(rules)]
         runs.append(json.loads(subprocess.run(argv, capture_output=True, check=True, text=True, timeout=300).stdout))
-    found = sorted(runs, key=lambda run: run["seconds"])[1]
+    found: Figures = sorted(runs, key=lambda run: run["seconds"])[1]
     found["megabytes"] = max(run["megabytes"] for run in runs)
     found["runs"] = [run["seconds"] for run in runs]
     print(
@@ -134,8 +147,9 @@ def _apart(shape: str, rules: int) -> dict[str, object]:
     return found
 
 
-def compiled(shape: str, rules: int) -> dict[str, object]:
-    """Compile a policy from its text to Envoy's files, and say what each part took."""
+def compiled(shape: str, rules: int) -> Figures:
+    """Compile a policy from its text to Envoy's files, as the command does it, and say what each part took."""
+    calm()
     text = policies.policy_text(shape, rules)
     baseline = _peak()
     begun = time.perf_counter()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -69,7 +70,7 @@ def main() -> None:
     )
 
 
-def _measure(rules: int, flips: int, connections: int, pause: int) -> dict[str, object]:
+def _measure(rules: int, flips: int, connections: int, pause: int) -> dict[str, Any]:
     texts = [
         policies.policy_text("exact", rules, denied=(path,), address=ADDRESS).decode() for path in ("/never", FLIPPED)
     ]

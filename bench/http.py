@@ -3,6 +3,7 @@
 import argparse
 import statistics
 from dataclasses import asdict, replace
+from functools import partial
 
 from bench import figures, load, peers, place, policies
 from bench.load import Measured
@@ -11,6 +12,7 @@ from bench.place import Place
 
 FEW, SOME, MANY = 10, 1_000, 20_000
 DIRECT, PLAIN, HAPROXY, ASKING = "no-interception", "envoy-plain", "haproxy", "envoy-ext-authz"
+RECORDING = "envoy-recording"
 
 
 def main() -> None:
@@ -20,14 +22,14 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=5.0, help="per round of one peer")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
-    names = (DIRECT, PLAIN, HAPROXY, *map(_ours, (FEW, SOME, MANY)), ASKING)
+    names = (DIRECT, PLAIN, RECORDING, HAPROXY, *map(_ours, (FEW, SOME, MANY)), ASKING)
     addresses = [f"192.0.2.{101 + number}" for number in range(len(names))]
     begun = figures.machine()
     with place.place(addresses) as made:
         ready = _start(made, list(zip(names, addresses, strict=True)))
         peers.capture(made, ready)
         for peer in ready:
-            place.wait(lambda peer=peer: place.answers(made, peer.address), f"{peer.name} answers", made, peer.name)
+            place.wait(partial(place.answers, made, peer.address), f"{peer.name} answers", made, peer.name)
         rounds, processor = _measure(made, ready, given.seconds, given.rounds)
         memory = {peer.name: place.resident_mb(peer.pid) for peer in ready if peer.pid}
     _table(rounds, processor, memory)
@@ -36,6 +38,7 @@ def main() -> None:
             "vs_envoy": _ratio(rounds, _ours(MANY), PLAIN),
             "flatness": _ratio(rounds, _ours(MANY), _ours(FEW)),
             "vs_ext_authz": _ratio(rounds, _ours(MANY), ASKING),
+            "vs_envoy_recording": _ratio(rounds, _ours(MANY), RECORDING),
             "vs_haproxy": _ratio(rounds, _ours(MANY), HAPROXY),
             "processor_vs_envoy": figures.ratio(zip(processor[_ours(MANY)], processor[PLAIN], strict=True)),
             "processor_flatness": figures.ratio(zip(processor[_ours(MANY)], processor[_ours(FEW)], strict=True)),
@@ -69,6 +72,8 @@ def _start(made: Place, wanted: list[tuple[str, str]]) -> list[Peer]:
             ready.append(replace(peer, port=0))
         elif name == PLAIN:
             ready.append(replace(peer, pid=peers.start_plain(made, peer)))
+        elif name == RECORDING:
+            ready.append(replace(peer, pid=peers.start_plain(made, peer, records=True)))
         elif name == HAPROXY:
             ready.append(replace(peer, pid=peers.start_haproxy(made, peer)))
         elif name == ASKING:

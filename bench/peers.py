@@ -1,13 +1,14 @@
 """What is compared: each peer answers at an origin address of its own, captured by the same redirect."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import place, policies
 from bench.place import Place
-from pointsman.dataplane import entries
+from pointsman.dataplane import accesslog, entries
 from pointsman.dataplane.envoy import Object, Settings, extension, typed
 from pointsman.dataplane.resources import compile_envoy
 from pointsman.model.entry import Mode
@@ -53,8 +54,13 @@ class Peer:
     base: int = 0
 
 
-def start_plain(made: Place, peer: Peer, asks: Sequence[Object] = (), clusters: Sequence[Object] = ()) -> int:
-    """Start an Envoy that passes on what it gets to where it was going; `asks` are filters before that."""
+def start_plain(
+    made: Place, peer: Peer, asks: Sequence[Object] = (), clusters: Sequence[Object] = (), records: bool = False
+) -> int:
+    """Start an Envoy that passes on what it gets to where it was going; `asks` are filters before that.
+
+    `records`: it writes the decision records that pointsman writes.
+    """
     router = extension("envoy.filters.http.router", typed("envoy.extensions.filters.http.router.v3.Router"))
     manager = typed(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -65,6 +71,7 @@ def start_plain(made: Place, peer: Peer, asks: Sequence[Object] = (), clusters: 
             ]
         },
         http_filters=[*asks, router],
+        access_log=accesslog.http_log(_recording(made, peer), False) if records else [],
     )
     original = typed("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")
     config = {
@@ -89,6 +96,13 @@ def start_plain(made: Place, peer: Peer, asks: Sequence[Object] = (), clusters: 
     path.write_text(json.dumps(config))
     argv = [str(envoy.binary()), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
     return made.start(argv, peer.name).pid
+
+
+def _recording(made: Place, peer: Peer) -> Settings:
+    folder = made.folder / f"{peer.name}-state"
+    folder.mkdir()
+    os.chown(folder, place.PROXY_UID, place.PROXY_UID)
+    return Settings(str(folder), str(folder), str(folder / "decisions.log"))
 
 
 def start_asking(made: Place, peer: Peer) -> int:
@@ -137,9 +151,7 @@ def start_pointsman(made: Place, peer: Peer) -> int:
     home = made.folder / peer.name
     home.mkdir(mode=0o755)
     at = envoy.Place(home / "etc", home / "state", place.PROXY_UID, 1)
-    settings = Settings(
-        str(at.folder), str(at.state), str(at.state / "decisions.log"), workers=1, ipv6=False, heap_bytes=2 << 30
-    )
+    settings = Settings(str(at.folder), str(at.state), str(at.state / "decisions.log"), ipv6=False, heap_bytes=2 << 30)
     ports = entries.plan((), [lane.cluster], [Mode.HTTP], base=peer.base)
     files = compile_envoy(compiled, {lane.profile: lane}, [lane], ports, settings)
     envoy.prepare(at)

@@ -46,7 +46,9 @@ class Place:
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     adopted: list[envoy.Process] = field(default_factory=list)
 
-    def start(self, argv: Sequence[str], log: str, namespace: str = "", uid: int = PROXY_UID) -> "subprocess.Popen[bytes]":
+    def start(
+        self, argv: Sequence[str], log: str, namespace: str = "", uid: int = PROXY_UID
+    ) -> "subprocess.Popen[bytes]":
         """Start a process as the proxies' user. It ends with the place."""
         user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
         with (self.folder / f"{log}.log").open("ab") as output:

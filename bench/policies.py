@@ -30,7 +30,9 @@ class Key:
     path: str
 
 
-def policy_text(shape: str, rules: int, denied: Sequence[str] = (), destination: str = HOST, address: str = ADDRESS) -> bytes:
+def policy_text(
+    shape: str, rules: int, denied: Sequence[str] = (), destination: str = HOST, address: str = ADDRESS
+) -> bytes:
     """Return a policy with this many rules. `denied` are paths that rules before all others deny."""
     lines = [
         "apiVersion: pointsman/v1",
@@ -43,7 +45,7 @@ def policy_text(shape: str, rules: int, denied: Sequence[str] = (), destination:
         "rules:",
     ]
     for place, path in enumerate(denied):
-        lines += [f"  - name: denied-{place}", f"    when: request.path == \"{path}\"", "    deny: true"]
+        lines += [f"  - name: denied-{place}", f'    when: request.path == "{path}"', "    deny: true"]
     for number in range(rules):
         lines += [f"  - name: rule-{number}", f"    when: {condition(shape, number)}", f"    profile: {PROFILE}"]
     lines += [f"default: {{profile: {PROFILE}}}"]

@@ -40,6 +40,7 @@ DECLARED = (
     Attribute("user.groups", Type.STRINGS, Claim("groups"), AbsentDeny()),
     Attribute("user.teams", Type.STRINGS, Claim("teams"), AbsentValue(("all",))),
     Attribute("data.label", Type.STRING, Header("x-label"), AbsentValue("secret"), ("open", "inner")),
+    Attribute("app.zones", Type.STRINGS, Header("x-zones"), AbsentDeny()),
     Attribute("app.tag", Type.STRING, Header("x-tag"), AbsentDeny()),
     Attribute("app.peer", Type.IP, Header("x-peer"), AbsentDeny()),
 )
@@ -50,7 +51,22 @@ HOSTS = ("a.example", "b.a.example", "example", "[2001:db8::1]", "198.51.100.1",
 MEMBERS = ("all", "x", 'y"z', "ü\\", "x,y")
 NETWORKS = ("198.51.100.0/24", "198.51.100.0/25", "198.51.100.7/32", "0.0.0.0/0", "2001:db8::/32", "2001:db8::1/128")
 ADDRESSES = ("198.51.100.7", "198.51.100.200", "203.0.113.1", "2001:db8::1", "2001:db9::1")
-PATTERNS = ("^a", "b$", "[bc]+", "a.c", "\\Qa.c", "(?i)AB", "^$", "/a|/b", "\\.txt$", "ü")
+PATTERNS = (
+    "^a",
+    "b$",
+    "[bc]+",
+    "a.c",
+    "\\Qa.c",
+    "(?i)AB",
+    "^$",
+    "/a|/b",
+    "\\.txt$",
+    "ü",
+    "ü.$",
+    "^q.{3}/$",
+    "^q.{4}/$",
+    "[^a]$",
+)
 NUMBERS = (-7, 0, 1, 2, 3, 10, 443, 2**53 - 1)
 METHODS = ("GET", "POST", "DELETE", "PUT")
 PROFILES = ("green", "blue", "red")
@@ -225,7 +241,9 @@ def _facts(random: Random, policy: Policy, names: list[str]) -> Facts:
         elif attribute.type is Type.BOOL:
             facts[attribute.name] = random.random() < 0.5
         elif attribute.type is Type.STRINGS:
-            facts[attribute.name] = tuple(random.sample(MEMBERS, random.randint(0, 3)))
+            comma = isinstance(attribute.source, Header)
+            members = [member for member in MEMBERS if not comma or "," not in member]
+            facts[attribute.name] = tuple(random.sample(members, random.randint(int(comma), 3)))
         elif attribute.type is Type.IP:
             facts[attribute.name] = random.choice(ADDRESSES)
         else:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +11,8 @@ from pointsman.model.context import Request
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid, Place, Problem
 
+# Of the discard-only prefix (RFC 6666): nothing has these addresses.
+_STAND_IN = "100::"
 _WITH_VALUE = {
     "-o",
     "--output",
@@ -110,6 +112,23 @@ def as_request(asked: Asked, policy: Policy) -> tuple[Request, tuple[str, ...]]:
     return request, tuple(text for text in assumed if text)
 
 
+def with_stand_ins(policy: Policy, known: Container[str] = ()) -> Policy:
+    """Return the policy with an address of its own for each destination that only DNS can tell and nobody asked about.
+
+    A request that names no address is then taken to go there, and one that names an address gets 421. `known` are the
+    hosts that somebody did ask about.
+    """
+    return replace(
+        policy,
+        destinations=tuple(
+            replace(one, addresses=(*one.addresses, f"{_STAND_IN}{number:x}/128"))
+            if one.resolved and not any(host in known for host in one.hosts)
+            else one
+            for number, one in enumerate(policy.destinations, 1)
+        ),
+    )
+
+
 def headers_of(lines: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return headers given as `name: value`."""
     return tuple(_header(line) for line in lines)
@@ -127,6 +146,8 @@ def _address(host: str, policy: Policy) -> tuple[str, str]:
     for destination in policy.destinations:
         fits = host in destination.hosts or any(h.startswith("*.") and host.endswith(h[1:]) for h in destination.hosts)
         if fits and destination.addresses:
-            address = destination.addresses[0].partition("/")[0]
+            address = destination.addresses[-1 if destination.resolved else 0].partition("/")[0]
+            if address.startswith(_STAND_IN):
+                return address, f"`{host}` is taken to be where DNS says; {address} stands for that"
             return address, f"`{host}` is taken to be {address}, as the policy says; give another with --address"
     return "192.0.2.1", f"`{host}` is taken to be somewhere that the policy does not name; give it with --address"

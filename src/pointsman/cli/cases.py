@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from pointsman.cli.asked import Asked, as_request
+from pointsman.cli.asked import Asked, as_request, with_stand_ins
 from pointsman.cli.files import read_bytes, reader
 from pointsman.model.attribute import Value
 from pointsman.model.context import Context
@@ -65,7 +65,7 @@ class Outcome:
 
 def run_cases(policy_file: Path, cases_file: Path) -> list[Outcome]:
     """Return the outcome of every case. Raises `Invalid` where either file is not in order."""
-    policy = load_policy(read_bytes(policy_file), str(policy_file), reader(policy_file.parent))
+    policy = with_stand_ins(load_policy(read_bytes(policy_file), str(policy_file), reader(policy_file.parent)))
     document = read(read_bytes(cases_file), str(cases_file))
     try:
         form = CasesDocument.model_validate(plain(document.root))

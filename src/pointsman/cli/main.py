@@ -1,5 +1,6 @@
 """The command `pointsman`, and what its exit codes mean."""
 
+import gc
 import os
 import sys
 
@@ -38,6 +39,7 @@ def main() -> None:
     """Run one command; every expected failure is one clear message and its exit code."""
     from pointsman.cli import register
 
+    calm()
     register.commands(app)
     try:
         app()
@@ -56,3 +58,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def calm() -> None:
+    """Look for cycles of garbage rarely: a policy is very many small values that live long and hold none."""
+    gc.set_threshold(200_000, 20, 100)

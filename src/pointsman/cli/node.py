@@ -132,8 +132,20 @@ def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
             for p in answer["profiles"]
         ],
     )
+    if answer["names"]:
+        print()
+        show.table(
+            "names",
+            ("destination", "host", "addresses", "answered", "refused", "why not"),
+            [(n["destination"], n["host"], *_name(n), n["why"]) for n in answer["names"]],
+        )
     for warning in answer["warnings"]:
         show.error(f"warning: {warning}")
+
+
+def _name(name: dict[str, Any]) -> tuple[str, str, str]:
+    age = name["age"]
+    return ", ".join(name["addresses"]), "" if age is None else f"{age:.0f} s ago", ", ".join(name["refused"])
 
 
 def tunnels(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:

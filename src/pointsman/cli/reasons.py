@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pointsman.cli.asked import Asked, as_request
+from pointsman.cli.asked import Asked, as_request, with_stand_ins
 from pointsman.cli.client import Client, NoAgent
 from pointsman.cli.files import read_bytes, reader
 from pointsman.model.attribute import Attribute, Claim, Header, NodeFact, Value
@@ -84,6 +84,7 @@ def _world(
     from pointsman.node import applied
     from pointsman.node.boot import node_file as last_node_file
     from pointsman.node.config import load_node
+    from pointsman.node.resolve import placed
     from pointsman.policy.load import load_policy
 
     known = node_file or last_node_file(runtime)
@@ -99,12 +100,12 @@ def _world(
         policy = applied.again(source)
     facts = {f"node.{name}": value for name, value in node.facts} if node else {}
     try:
-        live = Client(runtime, timeout=5).get("/v1/status")["tunnels"]
+        status = Client(runtime, timeout=5).get("/v1/status")
     except NoAgent:
-        live = []
-    if live:
-        return policy, tuple(map(_live, live)), facts
-    return policy, _declared(node_file), facts
+        return with_stand_ins(policy), _declared(node_file), facts
+    found = {name["host"]: name["addresses"] for name in status["names"]}
+    policy = with_stand_ins(placed(policy, found), found)
+    return policy, tuple(map(_live, status["tunnels"])), facts
 
 
 def _declared(node_file: Path | None) -> tuple[Tunnel, ...]:

@@ -14,15 +14,14 @@ TYPES = "type.googleapis.com/"
 class Settings:
     """What the proxy's files need to know of the node.
 
-    `folder` is where they lie, `state` a folder of the proxy's own for its admin socket. `workers` is the
-    number of worker threads.
+    `folder` is where they lie, `state` a folder of the proxy's own for its admin socket. To `observe` is to record
+    what is decided, and to hold nothing.
     """
 
     folder: str
     state: str
     access_log: str
     node: str = "node"
-    workers: int = 2
     ipv6: bool = True
     most_connections: int = 8000
     heap_bytes: int = 1 << 30

@@ -1,6 +1,7 @@
 """The listeners behind the entry ports: one that reads HTTP, one that never reads anything.
 
-All entries share them. What a port stands for is not written here: the route tree reads the class of the user
+All entries share them. A listener whose addresses change loses the connections that wait in its sockets, so more ports
+are listened on than are in use: users and lanes then come and go without that. What a port stands for is not written here: the route tree reads the class of the user
 off the port, and a plain TCP flow goes to the cluster named after its port, or nowhere if there is none.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 
 from pointsman.dataplane import accesslog
 from pointsman.dataplane.clusters import entry_cluster
+from pointsman.dataplane.entries import BASE, BLOCK, CLASSES
 from pointsman.dataplane.envoy import Json, Object, Settings, extension, typed
 from pointsman.dataplane.http import compile_http
 from pointsman.model.entry import Entry, Mode
@@ -21,10 +23,20 @@ def compile_listeners(policy: Policy, entries: Iterable[Entry], settings: Settin
     opaque = [entry.port for entry in ports if entry.mode is Mode.TCP]
     found = []
     if reading:
-        found.append(_reading(policy, reading, any(entry.mode is Mode.AUTO for entry in ports), settings))
+        found.append(_reading(policy, _with_spare(reading), any(entry.mode is Mode.AUTO for entry in ports), settings))
     if opaque:
-        found.append(_listener("tcp", opaque, [], [_uncaptured(), _opaque(settings)], settings))
+        found.append(_listener("tcp", _with_spare(opaque), [], [_uncaptured(), _opaque(settings)], settings))
     return found
+
+
+def _with_spare(ports: list[int]) -> list[int]:
+    """Return these ports and spare ones: whole fours of classes, and whole eights of outcomes where there are any."""
+    first, last = min(ports) // BLOCK, max(ports) // BLOCK
+    outcomes = max(port % BLOCK for port in ports) + 1
+    wide = outcomes if outcomes == 1 else min(BLOCK, -(-outcomes // 8) * 8)
+    most = last if first * BLOCK == BASE else min(BASE // BLOCK + CLASSES, first + -(-(last - first + 1) // 4) * 4) - 1
+    spare = {number * BLOCK + outcome for number in range(first, most + 1) for outcome in range(wide)}
+    return sorted({*ports, *spare})
 
 
 def _reading(policy: Policy, ports: list[int], auto: bool, settings: Settings) -> Object:

@@ -61,8 +61,8 @@ def _json_character(character: str) -> str:
     return "(?:" + "|".join(ways) + ")"
 
 
-def comma_member(member: str) -> str:
-    """Return the pattern of lists between commas that have this member."""
+def comma_member(member: str) -> str | None:
+    """Return the pattern of lists between commas that have this member; None where no list can."""
     if not member or "," in member or member != member.strip(" \t"):
-        return r"[^\x00-\x{10FFFF}]"
+        return None
     return rf"(?:.*,)?[ \t]*{re2.escape(member)}[ \t]*(?:,.*)?"

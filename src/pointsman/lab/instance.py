@@ -48,7 +48,7 @@ def write_node(lab: Lab, policy: Path | None) -> Path:
         "users": {"proxy": world.PROXY_USER, "tunnels": world.TUNNEL_USER, "exempt": []},
         "uplinks": ["eth0"],
         "capture": CAPTURE,
-        "resolvers": [],
+        "resolvers": list(world.RESOLVERS),
         "inbound": [],
         "tunnels": tunnels,
     }

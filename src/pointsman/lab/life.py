@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pointsman.lab import build, gateway, instance, keys, names, world
+from pointsman.lab import build, gateway, instance, keys, names, world, zone
 from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
@@ -23,6 +23,7 @@ def up(lab: Lab, policy: Path | None = None) -> None:
         build.make(lab)
         keys.issue(lab.keys, lab.node / "keys.json")
         origin = _start_origin(lab)
+        zone.start_nameserver(lab)
         gateway.start_gateways(lab)
         instance.write_node(lab, policy)
         _await_origin(lab, origin)
@@ -111,7 +112,8 @@ def _folders(lab: Lab) -> None:
         for folder in (home, home / "cgroup", home / "wireguard"):
             folder.mkdir(mode=0o711)
         (home / "hosts").write_text(hosts)
-        (home / "resolv.conf").write_text("# no resolver in the lab\n")
+        asked = world.RESOLVERS if host.name == world.INSTANCE else ()
+        (home / "resolv.conf").write_text("".join(f"nameserver {address}\n" for address in asked) or "# none\n")
 
 
 def _start_origin(lab: Lab) -> subprocess.Popen[bytes]:

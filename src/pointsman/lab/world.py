@@ -70,7 +70,7 @@ HOSTS: tuple[Host, ...] = (
         ROUTER,
         (
             Leg(LAN, LAN, ("192.0.2.1/24", "2001:db8:1::1/64")),
-            Leg(NET, NET, ("198.51.100.1/24", "2001:db8:2::1/64")),
+            Leg(NET, NET, ("198.51.100.1/24", "2001:db8:2::1/64", "198.51.100.53/24", "2001:db8:2::53/64")),
         ),
         forwards=True,
     ),
@@ -140,6 +140,10 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pay.example", ("198.51.100.81", "2001:db8:2::81")),
     ("records.example", ("198.51.100.82", "2001:db8:2::82")),
 )
+
+# The names that only DNS knows, and the addresses of the server that is asked
+DNS_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (("shop.example", ("198.51.100.83", "2001:db8:2::83")),)
+RESOLVERS = ("198.51.100.53", "2001:db8:2::53")
 
 ISSUER = "https://id.example"
 AUDIENCE = "pointsman"

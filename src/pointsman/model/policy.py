@@ -15,7 +15,8 @@ class Destination:
     """Somewhere to go. `hosts` in lower case, `*.x` covers any depth below x but not x.
 
     `addresses` are canonical networks. `any_address` says that the policy trusts the host name that the
-    client gives; otherwise a request by host holds only if it goes to one of `addresses`, else 421.
+    client gives; otherwise a request by host holds only if it goes to one of `addresses`, else 421. `resolved`
+    says that DNS has to tell the addresses of its hosts: the agent asks and adds them, until then there are none.
     `raw_path` leaves paths as the client wrote them; rules by path are refused for such a destination.
     """
 
@@ -25,6 +26,7 @@ class Destination:
     ports: Ports = ()
     any_address: bool = False
     raw_path: bool = False
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,11 @@ from pointsman.node.config import Node
 from pointsman.node.fleet import Fleet
 from pointsman.node.ledger import Ledger
 from pointsman.node.log import Log
+from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
 from pointsman.node.trees import Trees, compile_trees
+from pointsman.system import dns
 
 EVERY = 1.0
 WHILE_STARTING = 0.1
@@ -50,7 +52,9 @@ class Agent:
         self._asked: tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...]] | None = None
         self._lanes: tuple[Lane, ...] = ()
         self._draining: dict[Lane, float] = {}
+        self._carrying: dict[str, tuple[str, ...]] = {}
         self._ledger = Ledger(paths.records, log)
+        self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self._lock = asyncio.Lock()
         self._ended = asyncio.Event()
         self.settled = asyncio.Event()
@@ -61,7 +65,7 @@ class Agent:
         async with self._lock:
             if not self._host.adoptable():
                 if not self.memory.observe:
-                    self._host.close()
+                    await asyncio.to_thread(self._host.close)
                     self._log.event("the host is closed")
                 await self._settle()
             else:
@@ -84,14 +88,16 @@ class Agent:
 
     @property
     def ready(self) -> bool:
-        """Return whether no tunnel is still on its way up."""
-        return self._plan is not None and all(tunnel.state is not State.STARTING for tunnel in self._tunnels())
+        """Return whether no tunnel is still on its way up, and no name waits for its first answer."""
+        up = self._plan is not None and all(tunnel.state is not State.STARTING for tunnel in self._tunnels())
+        return up and self._names.ready
 
     async def apply_policy(self, text: bytes, name: str, folder: Path) -> dict[str, Any]:
         """Put another policy in force, or change nothing. Returns its name, version and the seconds it took."""
         begun = time.monotonic()
         source, policy = await asyncio.to_thread(applied.gather, text, name, folder, self._source.origin)
         trees = await asyncio.to_thread(compile_trees, policy, self.node)
+        await self._names.learn(policy)
         async with self._lock:
             before, self._trees = self._trees, trees
             try:
@@ -135,10 +141,12 @@ class Agent:
     async def go_down(self) -> dict[str, Any]:
         """Remove all that is ours, the guard last, and end."""
         async with self._lock:
+            await asyncio.to_thread(self._host.close)
             await asyncio.to_thread(self._host.stop_proxy)
             faults = await self._fleet.stop()
             await asyncio.to_thread(self._host.remove)
             self.paths.memory.unlink(missing_ok=True)
+            self._names.forget()
             self._plan = None
             self._ended.set()
         self._log.event("down", faults=len(faults))
@@ -157,9 +165,9 @@ class Agent:
             self._ledger.tally,
             counters,
             self._host.proxy_pid(),
-            self.warnings,
+            [*self.warnings, *self._names.warnings(self.policy)],
             boot_time(),
-        )
+        ) | {"names": self._names.told(self.policy)}
 
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
@@ -197,15 +205,21 @@ class Agent:
         remembered = replace(self.memory, tables=tables)
         until = dict.fromkeys(self._lanes, now + DRAIN) | self._draining
         old = [lane for lane, end in until.items() if end > now]
-        asked = (self._trees, self._fleet.tunnels(known), remembered, tuple(old))
+        trees = self._names.placed(self._trees)
+        asked = (trees, self._fleet.tunnels(known), remembered, tuple(old))
         plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked)
         self._draining = {lane: until[lane] for lane in plan.lanes if lane not in plan.ways.values()}
         self._remember(plan.memory)
         glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
+        carrying = {t.name: t.sources for t in asked[1] if t.state is State.UP and t.kind is not Kind.DIRECT}
+        lost = [source for name, old in self._carrying.items() if carrying.get(name) != old for source in old]
+        await asyncio.to_thread(self._host.cut, lost)
+        self._carrying = carrying
         self._tell(plan)
         self._plan, self._lanes = plan, plan.lanes
-        self._asked = (self._trees, asked[1], self.memory, tuple(old))
+        self._asked = (trees, asked[1], self.memory, tuple(old))
+        self._names.turn(trees.policy)
 
     async def _work_out(
         self, trees: Trees, tunnels: tuple[Tunnel, ...], memory: memories.Memory, old: tuple[Lane, ...]
@@ -239,7 +253,6 @@ def settings(node: Node, paths: Paths) -> Settings:
         state=str(paths.proxy),
         access_log=str(paths.records),
         node=node.name,
-        workers=node.workers or 2,
     )
 
 

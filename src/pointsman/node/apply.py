@@ -1,6 +1,7 @@
 """The steps from one plan to the next, in an order that at no moment lets out more than the two allow."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
@@ -11,7 +12,7 @@ from pointsman.model.routing import Drop, Put, Routing
 from pointsman.node.config import Node
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, closed_guard
-from pointsman.system import envoy, netlink, nft
+from pointsman.system import connections, envoy, netlink, nft
 
 TABLES = (("inet", TABLE), ("netdev", FRAMES))
 
@@ -49,6 +50,11 @@ class Host:
         if opened != plan.guard:
             self._put_guard(plan.guard, glass)
         netlink.apply_routing(step for step in steps if isinstance(step, Drop))
+
+    def cut(self, sources: Iterable[str]) -> None:
+        """End what was sent from these addresses of lost tunnels: it would wait for answers that cannot come."""
+        for source in sources:
+            connections.reset_from(source)
 
     def tend_proxy(self) -> bool:
         """Start the proxy again if it has ended; return whether that was so."""
@@ -89,6 +95,9 @@ class Host:
         return replace(wanted, capture=self._guard[0].capture if self._guard else UNCAPTURED)
 
     def _put_guard(self, spec: GuardSpec, glass: int) -> None:
+        # the kernel refuses a chain on a device that is not there
+        present = {link.name for link in netlink.observe_links()}
+        spec = replace(spec, framed=tuple(name for name in spec.framed if name in present))
         wanted = (spec, glass > 0)
         if wanted == self._guard and nft.list_rules(*TABLES) == self._rules:
             return

@@ -28,6 +28,11 @@ class Paths:
         return self.runtime / "memory.json"
 
     @property
+    def names(self) -> Path:
+        """What DNS said, for an agent that is started again."""
+        return self.runtime / "names.json"
+
+    @property
     def envoy(self) -> Path:
         """The proxy's configuration: written by us, read by the proxy."""
         return self.runtime / "envoy"

@@ -45,8 +45,11 @@ def _destination(spec: DestinationSpec, at: int, document: Document, found: Find
     if not spec.hosts and not spec.addresses:
         found.add(place, "destination", f"destination `{spec.name}` is nowhere", "give it `hosts`, `addresses` or both")
     elif not spec.addresses and not spec.any_address:
-        hint = "declare its `addresses`, or write `anyAddress: true` to trust the host that the client names"
-        found.add(place, "destination", f"nothing says at which addresses destination `{spec.name}` is", hint)
+        if any(host.startswith("*.") for host in hosts):
+            what = f"nothing says at which addresses destination `{spec.name}` is"
+            hint = "DNS cannot list the hosts of a wildcard: declare `addresses`, or write `anyAddress: true` to trust"
+            found.add(place, "destination", what, f"{hint} the host that the client names")
+        networks = [_network(literal, place, found) for literal in map(_literal, hosts) if literal]
     if spec.any_address and (spec.addresses or not spec.hosts):
         found.add(
             document.find("destinations", at, "anyAddress"),
@@ -63,6 +66,7 @@ def _destination(spec: DestinationSpec, at: int, document: Document, found: Find
         _merged([ports_ for ports_ in ports if ports_]),
         spec.any_address,
         spec.raw_path,
+        resolved=not (spec.addresses or spec.any_address) and not all(map(_literal, hosts)),
     )
 
 
@@ -100,6 +104,11 @@ def _address_of(host: str) -> str:
     except ValueError:
         return ""
     return f"[{address}]" if address.version == 6 else str(address)
+
+
+def _literal(host: str) -> str:
+    """Return the address that a host is; nothing where it is a name."""
+    return _address_of(host).strip("[]")
 
 
 def _network(text: str, place: Place, found: Findings) -> str:

@@ -1,4 +1,7 @@
-"""What does each test mean? The reference semantics of the table in docs/policy.md, on one value at a time."""
+"""What does each test mean? The reference semantics of the table in docs/policy.md, on one value at a time.
+
+All strings are compared as bytes of UTF-8, as the proxy compares them.
+"""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -43,7 +46,7 @@ def holds(test: Test, value: Value) -> bool:
         case Substring(text):
             return isinstance(value, str) and text in value
         case Matches(pattern):
-            return isinstance(value, str) and _compiled(pattern).search(value) is not None
+            return isinstance(value, str) and _compiled(pattern).search(value.encode()) is not None
         case AtLeast(bound):
             return isinstance(value, int) and not isinstance(value, bool) and value >= bound
         case Within(text):
@@ -89,4 +92,7 @@ def _inside(value: str, text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> "re2._Regexp":
-    return re2.compile(pattern)
+    # The proxy's RE2 reads bytes, so that a letter outside ASCII is several characters to `.` and to classes.
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(pattern.encode(), options=options)

@@ -70,10 +70,18 @@ class _Restricted:
             left = substitute(formula, self._name, self._fact)
             if left == FALSE:
                 continue
-            kept.append((left, self.of(then)))
-            if left == TRUE and isinstance(kept[-1][1], Leaf):
+            rest = self.of(then)
+            if not isinstance(rest, Next):
+                kept.append((left, rest))
+            if left == TRUE and isinstance(rest, Leaf):
                 break
-        return kept[0][1] if kept[0][0] == TRUE and isinstance(kept[0][1], Leaf) else Listing(tuple(kept))
+        else:
+            kept.append((TRUE, Next()))
+        return (
+            kept[0][1]
+            if kept[0][0] == TRUE and (len(kept) == 1 or isinstance(kept[0][1], Leaf))
+            else Listing(tuple(kept))
+        )
 
 
 def substitute(formula: Formula, name: str, fact: Fact) -> Formula:

@@ -57,6 +57,14 @@ def reset(connection: Connection) -> None:
         raise Fault("connections", f"reset the connection to {connection.remote}", done.stderr.strip())
 
 
+def reset_from(address: str) -> None:
+    """End every TCP connection that was or is being made from this address, whatever device it is bound to."""
+    command = ["ss", "-K", "-n", "-t", "src", f"[{address}]" if ":" in address else address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Fault("connections", f"reset the connections from {address}", done.stderr.strip())
+
+
 def _point(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 

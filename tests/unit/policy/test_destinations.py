@@ -6,9 +6,11 @@ from pointsman.model.problem import Invalid
 from pointsman.policy.load import load
 
 
+HEAD = "apiVersion: pointsman/v1\nkind: Policy\nmetadata: {name: test}\ndestinations:\n"
+
+
 def found(*destinations: str) -> list[str]:
-    text = "apiVersion: pointsman/v1\nkind: Policy\nmetadata: {name: test}\ndestinations:\n"
-    text += "".join(f"- {{name: {destination}}}\n" for destination in destinations)
+    text = HEAD + "".join(f"- {{name: {destination}}}\n" for destination in destinations)
     try:
         load(text.encode(), "p.yaml", lambda _: b"")
     except Invalid as invalid:
@@ -23,6 +25,8 @@ def found(*destinations: str) -> list[str]:
         "a, hosts: ['*.a.example', '*.example'], anyAddress: true",
         "a, hosts: [198.51.100.1, '[2001:db8::1]'], addresses: [198.51.100.1, '2001:db8::1']",
         "a, addresses: [0.0.0.0/0, '::/0'], ports: [5432]",
+        "a, hosts: [a.example]",
+        "a, hosts: [a.example, 198.51.100.1, '[2001:db8::1]'], ports: [80]",
         "a, hosts: [localhost, a_b.example, xn--caf-dma.example], addresses: [127.0.0.1]",
     ],
 )
@@ -37,7 +41,8 @@ def test_a_sound_destination_is_accepted(destination: str) -> None:
         (
             "a, hosts: ['*.a.example']",
             "nothing says at which addresses destination `a` is; "
-            "declare its `addresses`, or write `anyAddress: true` to trust the host that the client names",
+            "DNS cannot list the hosts of a wildcard: "
+            "declare `addresses`, or write `anyAddress: true` to trust the host that the client names",
         ),
         (
             "a, addresses: [198.51.100.1], anyAddress: true",
@@ -94,6 +99,22 @@ def test_a_sound_destination_is_accepted(destination: str) -> None:
 )
 def test_an_unsound_destination_is_named(destination: str, problem: str) -> None:
     assert found(destination) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("destination", "addresses", "resolved"),
+    [
+        ("a, hosts: [a.example]", (), True),
+        ("a, hosts: [a.example, 198.51.100.1, '[2001:db8::1]']", ("198.51.100.1/32", "2001:db8::1/128"), True),
+        ("a, hosts: [198.51.100.1]", ("198.51.100.1/32",), False),
+        ("a, hosts: [a.example], addresses: [198.51.100.1]", ("198.51.100.1/32",), False),
+        ("a, hosts: [a.example], anyAddress: true", (), False),
+    ],
+)
+def test_names_without_addresses_are_left_to_dns(destination: str, addresses: tuple[str, ...], resolved: bool) -> None:
+    text = f"{HEAD}- {{name: {destination}}}\n"
+    declared = load(text.encode(), "p.yaml", lambda _: b"").policy.destinations[0]
+    assert (declared.addresses, declared.resolved) == (addresses, resolved)
 
 
 def test_two_destinations_cannot_have_the_same_host_on_the_same_port() -> None:

@@ -1,6 +1,7 @@
 """Where attacks are made: a lab with its agent, a witness on the wire, and processes on the instance that talk."""
 
 import json
+import secrets
 import subprocess
 import sys
 import time
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from pointsman.lab import exec as on
 from pointsman.lab import instance, life, watch, world
-from pointsman.lab.attacks import senders
+from pointsman.lab.attacks import outcome, senders, wire
 from pointsman.lab.attacks.case import POLICY
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
@@ -100,6 +103,16 @@ class Bench:
         """Run our command on the instance."""
         return on.run(self.lab, world.INSTANCE, ["pointsman", *words], timeout=60)
 
+    def apply(self, policy: Path) -> int:
+        """Put a policy in force, by the agent's socket; return 1."""
+        body = {"text": policy.read_text(), "name": policy.name, "folder": str(self.lab.node)}
+        way = httpx.HTTPTransport(uds=str(self.lab.runtime / "control.sock"))
+        with httpx.Client(transport=way, base_url="http://pointsman", timeout=60) as line:
+            answer = line.post("/v1/policy", json=body)
+        if answer.is_error:
+            raise Fault("lab-apply", f"apply `{policy.name}`", answer.text)
+        return 1
+
     def status(self) -> dict[str, Any]:
         """Return what the agent says of itself."""
         done = self.pointsman("status", "--json")
@@ -128,26 +141,29 @@ class Bench:
         """Return the device of a tunnel."""
         return str(next(one["device"] for one in self.status()["tunnels"] if one["name"] == tunnel))
 
-    def ways(self) -> Mapping[str, str]:
-        """Return the tunnel of each profile, as the agent says."""
-        return {str(profile["name"]): str(profile["tunnel"]) for profile in self.status()["profiles"]}
-
     def until_routed(self, within: float = 20) -> float:
         """Wait until requests of the API go out by their tunnel again; return how long that took."""
         begun = time.monotonic()
         until(lambda: self.ask() == "wg-a", "requests leave by wg-a", within=within)
         return time.monotonic() - begun
 
-    def ask(self, uid: int = 2001, host: str = "api.pay.test", to: str = "198.51.100.81", path: str = "/v1/x") -> str:
+    def ask(
+        self,
+        uid: int = 2001,
+        host: str = "api.pay.test",
+        to: str = "198.51.100.81",
+        headers: str = "",
+        path: str = "/v1/x",
+    ) -> str:
         """Make one request; return the tunnel it took, or the status, or how the connection ended."""
-        from pointsman.lab.attacks import outcome, wire
-
+        own = f"{path}?{secrets.token_hex(6)}"
         self.reached()
-        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nx-canary: {self.witness.canary.decode()}\r\n\r\n".encode()
+        request = f"GET {own} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
         talked = self.talk(uid, to, 80, "http1", [request], 1)
         found = wire.http1(talked.received, talked.ended != "open")
-        said = outcome.observed(found, talked.ended, 1, self.reached())
-        return said.removeprefix("ROUTE(").removesuffix(")") if said.startswith("ROUTE(") else said
+        reached = [entry for entry in self.reached() if entry["path"] == own]
+        said = outcome.observed(found, talked.ended, 1, reached)
+        return said[6:-1] if said in {f"ROUTE({name})" for name in outcome.TUNNELS} else said
 
     def _talker(self, uid: int) -> subprocess.Popen[str]:
         if uid not in self._talkers:

@@ -1,15 +1,15 @@
 """Cases as they stand in `cases/*.yaml`, and the single trials that each one stands for.
 
-A file has a `section`, a `title`, `defaults` for its cases, and `cases`. A case has an `id`, says `what` it is about, has
-`inputs` (a list, or by label), an `expect` (one outcome or several alternatives), and what its `probe` needs. An input is
-put in the place of `{}` in `send`. `{input: …, expect: …, note: …}` is an input with an outcome of its own;
+A file has a `section`, a `title`, `defaults` for its cases, and `cases`. A case has an `id`, says `what` it is about,
+has `inputs` (a list, or by label), an `expect` (one outcome or several alternatives), and what its `probe` needs. An
+input is put in the place of `{}` in `send`. `{input: …, expect: …, note: …}` is an input with an outcome of its own;
 `{bytes: "00-1f,7f"}` stands for one input per byte, written as two hex digits.
 A case in which nothing is allowed needs a `control`: the input with which the same probe must get through; a mapping
 with `input` can change the probe's options as well.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def _case(entry: Mapping[str, Any]) -> Case:
         other = entry["control"] if isinstance(entry["control"], dict) else {"input": entry["control"]}
         right = entry.get("control_expect", "ROUTE(wg-a)")
         control = _trial({**entry, **other, "expect": right, "note": ""}, "control", other["input"])
-        found.insert(0, Trial(*(getattr(control, name) for name in Trial.__slots__[:-1]), control=True))
+        found.insert(0, replace(control, control=True))
     elif entry["probe"] not in WITHOUT_CONTROL and not any("ROUTE" in one for each in found for one in each.expect):
         raise ValueError(f"case `{entry['id']}` has no control: nothing of it is ever let through")
     return Case(entry["id"], entry["what"], tuple(found))

@@ -44,12 +44,36 @@ def files(lab: Lab) -> Dump:
     return {"files": tuple(sorted(found))}
 
 
+def named(dump: Dump) -> Dump:
+    """Return a dump with marks, tables and priorities named after the device they lead to: numbers are given anew."""
+    names: dict[str, str] = {}
+    tables = {
+        route["table"]: route["dev"]
+        for route in map(json.loads, dump["routes"])
+        if route.get("table", "").isdigit() and "dev" in route
+    }
+    for rule in map(json.loads, dump["rules"]):
+        if "fwmark" in rule:
+            mark, device = int(rule["fwmark"], 16), tables.get(rule["table"], "direct")
+            words = (f"{mark:#x}", f"{mark:#010x}", f"{mark}", f"{mark:08x}", str(rule["priority"]))
+            names |= dict.fromkeys(words, f"<{device}>")
+            if rule["table"] in tables:
+                names[rule["table"]] = f"<{device}>"
+    pattern = re.compile(r"(?<![0-9a-zA-Z])(" + "|".join(sorted(names, key=len, reverse=True)) + r")(?![0-9a-zA-Z])")
+    return {
+        name: tuple(sorted(pattern.sub(lambda found: names[found[1]], line) for line in lines)) if names else lines
+        for name, lines in dump.items()
+    }
+
+
 def difference(before: Dump, after: Dump) -> str:
     """Return the first few lines that differ, empty where nothing does."""
     found = []
     for name, lines in before.items():
         gone, fresh = set(lines) - set(after[name]), set(after[name]) - set(lines)
-        found += [f"{name}: - {line[:160]}" for line in sorted(gone)] + [f"{name}: + {line[:160]}" for line in sorted(fresh)]
+        found += [f"{name}: - {line[:160]}" for line in sorted(gone)] + [
+            f"{name}: + {line[:160]}" for line in sorted(fresh)
+        ]
         if not gone and not fresh and len(lines) != len(after[name]):
             found.append(f"{name}: {len(lines)} became {len(after[name])}")
     return "; ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")

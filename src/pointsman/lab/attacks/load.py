@@ -7,10 +7,12 @@ to the API busy, a request every 10 ms on each, and makes a connection anew when
 import encodings.idna  # noqa: F401 -- a socket loads it late, when the user may not read the interpreter's files
 import json
 import os
+import re
 import select
 import socket
 import sys
 import time
+from functools import partial
 
 API, STRANGER = ("198.51.100.81", 80), ("198.51.100.82", 443)
 FLOWS, EVERY = 50, 0.01
@@ -39,43 +41,56 @@ def flood(canary: bytes, until: float) -> dict[str, int]:
 
 
 def flows(canary: bytes, until: float, many: int = FLOWS) -> dict[str, int]:
-    """Keep connections busy with requests."""
-    request = b"GET /v1/flow HTTP/1.1\r\nHost: api.pay.test\r\nx-canary: " + canary + b"\r\n\r\n"
-    lines: dict[socket.socket, float] = {}
-    counts = {"answered": 0, "refused": 0, "lost": 0, "connections": 0}
+    """Keep connections busy with requests, and count the answers by status."""
+    lines: dict[socket.socket, _Flow] = {}
+    counts = {"200": 0, "lost": 0, "connections": 0}
     while time.monotonic() < until:
         while len(lines) < many:
             try:
-                line = socket.create_connection(API, 1)
-                line.sendall(request)
-                lines[line] = time.monotonic()
+                line = socket.create_connection(API, 2)
+                lines[line] = _Flow(canary)
+                line.sendall(lines[line].request)
                 counts["connections"] += 1
             except OSError:
                 counts["lost"] += 1
-                time.sleep(EVERY)
                 break
-        readable = select.select(list(lines), [], [], 0.05)[0] if lines else []
-        for line in readable:
+        for line in select.select(list(lines), [], [], 0.05)[0]:
             try:
-                data = line.recv(65536)
-                if not data:
-                    raise ConnectionError
-                counts["answered" if data.startswith(b"HTTP/1.1 200") else "refused"] += 1
-                line.sendall(request)
+                status = lines[line].take(line.recv(65536))
+                if status:
+                    counts[status] = counts.get(status, 0) + 1
+                    line.sendall(lines[line].request)
             except OSError:
                 counts["lost"] += 1
                 del lines[line]
                 line.close()
-        now = time.monotonic()
-        for line, since in list(lines.items()):
-            if line in readable:
-                lines[line] = now
-            elif now - since > 5:
-                counts["lost"] += 1
-                del lines[line]
-                line.close()
+        for line in [one for one, flow in lines.items() if time.monotonic() - flow.since > 5]:
+            counts["lost"] += 1
+            del lines[line]
+            line.close()
         time.sleep(EVERY)
     return counts
+
+
+class _Flow:
+    """One connection: the answer that is coming in."""
+
+    def __init__(self, canary: bytes) -> None:
+        self.request = b"GET /v1/flow HTTP/1.1\r\nHost: api.pay.test\r\nx-canary: " + canary + b"\r\n\r\n"
+        self.since = time.monotonic()
+        self._data = b""
+
+    def take(self, data: bytes) -> str:
+        """Return the status of the answer that is complete now, or nothing."""
+        if not data:
+            raise ConnectionError("closed")
+        self._data += data
+        head, found, body = self._data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if not found or not length or len(body) < int(length[1]):
+            return ""
+        self._data, self.since = b"", time.monotonic()
+        return head.split(b" ")[1].decode()
 
 
 def main() -> None:
@@ -85,8 +100,8 @@ def main() -> None:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     until = time.monotonic() + seconds
-    found = {"flood": flood, "flows": flows, "flow": lambda c, u: flows(c, u, 4)}[kind](canary, until)
-    sys.stdout.write(json.dumps(found) + "\n")
+    kinds = {"flood": flood, "flows": flows, "flow": partial(flows, many=4)}
+    sys.stdout.write(json.dumps(kinds[kind](canary, until)) + "\n")
 
 
 if __name__ == "__main__":

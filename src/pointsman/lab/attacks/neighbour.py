@@ -1,8 +1,8 @@
 """Somebody on the instance's local network, run on the router: `python neighbour.py KIND …`, one line out.
 
-`advertise` sends a router advertisement with a prefix of its own; `arp ADDRESS` asks who has an address and says whether
-an answer came; `syn ADDRESS` sends a SYN/ACK to an address on the instance's card; `class ADDRESS` tells the DSCP of what
-goes to an address; `knock ADDRESS PORT…` tells which TCP ports are open.
+`advertise` sends a router advertisement with a prefix of its own; `arp ADDRESS` asks who has an address and says
+whether an answer came; `syn ADDRESS` sends a SYN/ACK to an address on the instance's card; `class ADDRESS` tells the
+DSCP of what goes to an address; `knock ADDRESS PORT…` tells which TCP ports are open.
 """
 
 import select
@@ -13,6 +13,7 @@ import time
 
 PORT = "instance"  # the router's end of the instance's cable
 BRIDGE = "lan"
+ALL = 3  # on a port of a bridge, only who listens to all protocols hears anything
 
 
 def advertise(*_: str) -> str:
@@ -34,10 +35,15 @@ def arp(*words: str) -> str:
     own = b"\x02\x00\x00\x00\x0b\xad"
     asked = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + own + socket.inet_aton("192.0.2.1") + bytes(6)
     frame = bytes.fromhex(mac.replace(":", "")) + own + b"\x08\x06" + asked + socket.inet_aton(address)
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as line:
-        line.bind((PORT, 0x0806))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as line:
+        line.bind((PORT, ALL))
         line.send(frame)
-        return _await(line, lambda data: data[20:22] == b"\x00\x02" and data[28:32] == socket.inet_aton(address))
+        return _await(
+            line,
+            lambda data: (
+                data[12:14] == b"\x08\x06" and data[20:22] == b"\x00\x02" and data[28:32] == socket.inet_aton(address)
+            ),
+        )
 
 
 def syn(*words: str) -> str:
@@ -50,10 +56,12 @@ def syn(*words: str) -> str:
     head = struct.pack("!BBHHHBBH", 0x45, 0, 40, 1, 0, 64, 6, 0) + source + socket.inet_aton(address)
     head = head[:10] + struct.pack("!H", _sum(head)) + head[12:]
     frame = bytes.fromhex(mac.replace(":", "")) + b"\x02\x00\x00\x00\x0b\xad" + b"\x08\x00" + head + tcp
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as line:
-        line.bind((PORT, 0x0800))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as line:
+        line.bind((PORT, ALL))
         line.send(frame)
-        return _await(line, lambda data: data[26:30] == socket.inet_aton(address) and data[23] == 6)
+        return _await(
+            line, lambda data: data[12:14] == b"\x08\x00" and data[26:30] == socket.inet_aton(address) and data[23] == 6
+        )
 
 
 def class_of(*words: str) -> str:
@@ -61,15 +69,15 @@ def class_of(*words: str) -> str:
     target = socket.inet_aton(words[0])
     seen = set()
     until = time.monotonic() + 3
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as line:
-        line.bind((PORT, 0x0800))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as line:
+        line.bind((PORT, ALL))
         line.settimeout(0.1)
         while time.monotonic() < until:
             try:
                 data, sender = line.recvfrom(65536)
             except TimeoutError:
                 continue
-            if data[30:34] == target and data[23] == 6 and sender[2] != 4:
+            if data[12:14] == b"\x08\x00" and data[30:34] == target and data[23] == 6 and sender[2] != 4:
                 seen.add(data[15] >> 2)
     return " ".join(f"{found}" for found in sorted(seen)) or "nothing"
 
@@ -102,7 +110,7 @@ def _await(line: socket.socket, fits: "object") -> str:
 
 
 def _sum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
 

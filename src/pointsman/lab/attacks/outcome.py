@@ -1,8 +1,8 @@
 """What was expected and what was observed, as words, and whether they agree.
 
-An outcome is a sequence of terms, one per answer: `ROUTE(wg-a)`, a status such as `403`, `DENY` (any refusal), `CLOSED`,
-`REFUSED`, `RESET` (of one stream), `SILENCE`. What reached the origin without an answer follows as `REACHED(wg-a)`.
-Terms with `|` are alternatives. Details in brackets after a space, such as ` (0.4 s)`, are for the reader.
+An outcome is a sequence of terms, one per answer: `ROUTE(wg-a)`, a status such as `403`, `DENY` (any refusal),
+`CLOSED`, `REFUSED`, `RESET` (of one stream), `SILENCE`. What reached the origin without an answer follows as
+`REACHED(wg-a)`. Terms with `|` are alternatives. Details in brackets after a space, such as ` (0.4 s)`, are for the reader.
 """
 
 import json

@@ -6,12 +6,13 @@ from typing import Any
 
 import jwt
 
-from pointsman.lab.attacks import faults, floods, outcome, streams, wire
+from pointsman.lab.attacks import beside, floods, lifecycle, outcome, streams, ways, wire
 from pointsman.lab.attacks.bench import Bench
 from pointsman.lab.attacks.case import Trial
 from pointsman.lab.clients import token
 
 Headers = list[tuple[str, str]]
+FAULTS = {run.__name__: run for part in (ways, beside, lifecycle) for run in part.FAULTS}
 
 
 def attempt(bench: Bench, trial: Trial) -> str:
@@ -98,7 +99,7 @@ def _flood(bench: Bench, trial: Trial) -> str:
 
 def _fault(bench: Bench, trial: Trial) -> str:
     before = bench.witness.leaked()
-    said = faults.FAULTS[str(trial.input)](bench)
+    said = FAULTS[str(trial.input)](bench)
     bench.settle()
     leaked = bench.witness.leaked() - before
     return f"{said}, LEAK of {leaked}" if leaked else said
@@ -137,4 +138,4 @@ def _token(bench: Bench, words: str) -> str:
 
 def _unsigned(bench: Bench, words: str) -> str:
     claims = jwt.decode(_token(bench, words), options={"verify_signature": False})
-    return jwt.encode(claims, None, algorithm="none")
+    return jwt.encode(claims, "", algorithm="none")

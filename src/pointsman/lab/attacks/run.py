@@ -23,9 +23,11 @@ class Result:
 
 
 def prepare(bench: Bench, cases: Iterable[Case]) -> tuple[Result, ...]:
-    """See every canary of the senders on the open wire, then start the agent. A sender that is not seen proves nothing."""
+    """See every canary of the senders on the open wire, then start the agent. What is not seen there proves nothing."""
     bench.on("sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
-    senders = {(str(one.input), int(one.options["uid"])): one for case in cases for one in case.trials if one.probe == "sender"}
+    senders = {
+        (str(one.input), int(one.options["uid"])): one for case in cases for one in case.trials if one.probe == "sender"
+    }
     found = []
     for (name, uid), trial in senders.items():
         begun = time.monotonic()

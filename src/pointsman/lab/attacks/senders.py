@@ -20,7 +20,7 @@ API = "198.51.100.81"
 OWN4, OWN6, ROUTER4, ROUTER6 = "192.0.2.10", "2001:db8:1::10", "192.0.2.1", "2001:db8:1::1"
 GATEWAY = "192.0.2.21"
 HTTP, CAPTURED_TCP, UNCAPTURED, WIREGUARD = 80, 7000, 7001, 51820
-SO_BINDTODEVICE, SO_MARK, SOL_PACKET, PACKET_QDISC_BYPASS, MSG_FASTOPEN = 25, 36, 263, 20, 0x20000000
+SO_SNDTIMEO, SO_BINDTODEVICE, SO_MARK, SOL_PACKET, PACKET_QDISC_BYPASS, MSG_FASTOPEN = 21, 25, 36, 263, 20, 0x20000000
 IPPROTO_UDPLITE, IPPROTO_MPTCP = 136, 262
 MARKS = tuple(index << 20 for index in range(1, 7))
 SENDERS: dict[str, Callable[[bytes], str]] = {}
@@ -78,8 +78,9 @@ def tcp_to_the_api_not_http(canary: bytes) -> str:
 def tcp_fast_open(canary: bytes) -> str:
     """Send data with the first packet."""
     with socket.socket() as talk:
-        talk.settimeout(2)
+        talk.setsockopt(socket.SOL_SOCKET, SO_SNDTIMEO, struct.pack("ll", 2, 0))
         talk.sendto(canary, MSG_FASTOPEN, (STRANGER4, UNCAPTURED))
+        talk.sendto(canary, (STRANGER4, UNCAPTURED))
     return "sent"
 
 
@@ -221,10 +222,16 @@ def forged_marks_netraw(canary: bytes) -> str:
 @sender
 def frames_netraw(canary: bytes) -> str:
     """Send Ethernet frames, with and without marks, of several types, around the queue."""
-    kinds = (0x0800, 0x86DD, 0x0806, 0x888E, 0x88B5, 0x8100)
+    kinds = (0x0800, 0x86DD, 0x0806, 0x88B5, 0x8100)
     said = [_frame(canary, kind) for kind in kinds]
     said += [_frame(canary, 0x0800, bypass=True), *(_frame(canary, 0x0800, mark=mark) for mark in MARKS)]
     return said[-1]
+
+
+@sender
+def frames_8021x_netraw(canary: bytes) -> str:
+    """Send an 802.1X frame."""
+    return _frame(canary, 0x888E)
 
 
 @sender
@@ -332,7 +339,9 @@ def _frame(canary: bytes, kind: int, bypass: bool = False, mark: int = 0) -> str
         if mark:
             talk.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         talk.bind(("eth0", 0))
-        return _tried(talk.send, b"\xff" * 6 + b"\x02\0\0\0\0\1" + struct.pack("!H", kind) + b"\x45" + bytes(27) + canary)
+        return _tried(
+            talk.send, b"\xff" * 6 + b"\x02\0\0\0\0\1" + struct.pack("!H", kind) + b"\x45" + bytes(27) + canary
+        )
 
 
 def _tried(act: Callable[..., object], *words: object) -> str:

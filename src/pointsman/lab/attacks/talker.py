@@ -69,6 +69,8 @@ class _Talk:
     def _enough(self, wanted: int) -> bool:
         if self._now or self._later or wanted > 1000:
             return False
+        if self._protocol == "http2" and wire.goes_away(bytes(self.received)):
+            return True
         return len(wire.answers(self._protocol, bytes(self.received), ended=False)) >= wanted
 
     def _next(self) -> None:

@@ -73,7 +73,9 @@ def http2(data: bytes) -> tuple[Answer, ...]:
         elif "END_STREAM" in frame.flags:
             done.setdefault(stream, True)
     return tuple(
-        Answer(int(headers[stream].get(":status", "0")), bodies.get(stream, b""), headers[stream].get("grpc-status", ""))
+        Answer(
+            int(headers[stream].get(":status", "0")), bodies.get(stream, b""), headers[stream].get("grpc-status", "")
+        )
         if whole and stream in headers
         else Answer(0)
         for stream, whole in sorted(done.items())
