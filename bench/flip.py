@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from bench import figures, load, policies
-from bench.place import inside
+from bench.place import inside, processor_seconds
 from pointsman.cli.client import Client
 from pointsman.lab import exec as on
 from pointsman.lab import instance, life, names, world
@@ -74,10 +74,11 @@ def _measure(rules: int, flips: int, connections: int, pause: int) -> dict[str, 
     texts = [
         policies.policy_text("exact", rules, denied=(path,), address=ADDRESS).decode() for path in ("/never", FLIPPED)
     ]
-    with _lab(texts[0]) as lab, inside(lab.namespace(world.INSTANCE)), _Probe() as probe:
+    with _lab(texts[0]) as (lab, agent), inside(lab.namespace(world.INSTANCE)), _Probe() as probe:
         client = Client(lab.runtime, timeout=120)
         with _load(lab, rules, connections, pause) as sent:
             time.sleep(1)
+            used = processor_seconds(agent)
             effects, answers = [], []
             for number in range(flips):
                 wanted = (DENIED, ALLOWED)[number % 2]
@@ -85,6 +86,7 @@ def _measure(rules: int, flips: int, connections: int, pause: int) -> dict[str, 
                 effects.append(effect)
                 answers.append(answer)
                 time.sleep(0.05)
+            used = processor_seconds(agent) - used
     result = {
         "flips": flips,
         "failed": sent["failed"] + probe.failed,
@@ -94,6 +96,7 @@ def _measure(rules: int, flips: int, connections: int, pause: int) -> dict[str, 
         "p50_s": round(statistics.median(effects), 3),
         "p99_s": round(figures.percentile(effects, 0.99), 3),
         "max_s": round(max(effects), 3),
+        "agent_processor_s": round(used / flips, 3),
         "answered_p50_s": round(statistics.median(answers), 3),
         "probes_p99_ms": round(1000 * figures.percentile([one.took for one in probe.seen], 0.99), 2),
         "effects": [round(effect, 3) for effect in effects],
@@ -116,7 +119,7 @@ def _flip(client: Client, probe: "_Probe", text: str, lab: Lab, wanted: int) -> 
 
 
 @contextmanager
-def _lab(text: str) -> Iterator[Lab]:
+def _lab(text: str) -> Iterator[tuple[Lab, int]]:
     """Have a lab with an agent on this policy, and an origin that costs little."""
     run = os.environ.get("POINTSMAN_RUN") or f"r{os.getpid()}"
     lab = names.lab(f"{run}-flip")
@@ -129,8 +132,7 @@ def _lab(text: str) -> Iterator[Lab]:
         config = lab.home(world.ORIGIN) / "fast.cfg"
         config.write_text(_ORIGIN.format(address=ADDRESS, port=PORT))
         on.start(lab, world.ORIGIN, ["haproxy", "-f", str(config)], "fast")
-        instance.start_agent(lab)
-        yield lab
+        yield lab, instance.start_agent(lab).pid
     finally:
         life.down(lab)
 

@@ -19,7 +19,7 @@ def main() -> None:
     """Start all, measure all, end all."""
     options = argparse.ArgumentParser(prog="./dev bench http", description=__doc__)
     options.add_argument("--json", action="store_true", help="the last line is one JSON object")
-    options.add_argument("--seconds", type=float, default=5.0, help="per round of one peer")
+    options.add_argument("--seconds", type=float, default=5.0, help="per round of one peer, in parts of one second")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
     names = (DIRECT, PLAIN, RECORDING, HAPROXY, *map(_ours, (FEW, SOME, MANY)), ASKING)
@@ -97,16 +97,34 @@ def _measure(
     found: dict[str, list[Measured]] = {peer.name: [] for peer in ready}
     processor: dict[str, list[float]] = {peer.name: [] for peer in ready if peer.pid}
     for number in range(rounds):
-        turned = ready[number % len(ready) :] + ready[: number % len(ready)]
-        for peer in turned:
-            before = place.processor_seconds(peer.pid) if peer.pid else 0.0
-            one = load.load(made, scripts[peer.name], peer.address, seconds)
-            found[peer.name].append(one)
+        parts: dict[str, list[tuple[Measured, float]]] = {peer.name: [] for peer in ready}
+        for part in range(max(1, round(seconds))):
+            turn = (number + part) % len(ready)
+            for peer in ready[turn:] + ready[:turn]:
+                before = place.processor_seconds(peer.pid) if peer.pid else 0.0
+                one = load.load(made, scripts[peer.name], peer.address, 1)
+                used = place.processor_seconds(peer.pid) - before if peer.pid else 0.0
+                parts[peer.name].append((one, used))
+        for peer in ready:
+            whole, used = _joined(parts[peer.name])
+            found[peer.name].append(whole)
             if peer.pid:
-                used = place.processor_seconds(peer.pid) - before
-                processor[peer.name].append(round(1e6 * used / one.requests, 1))
-            print(f"round {number + 1}: {peer.name:<18} {one.per_second:>9.0f} requests/s", flush=True)
+                processor[peer.name].append(round(1e6 * used / whole.requests, 1))
+            print(f"round {number + 1}: {peer.name:<18} {whole.per_second:>9.0f} requests/s", flush=True)
     return found, processor
+
+
+def _joined(parts: list[tuple[Measured, float]]) -> tuple[Measured, float]:
+    """Return what a round's parts come to. They are short, so that a busy second of the machine hits every peer."""
+    each = [one for one, _ in parts]
+    whole = Measured(
+        sum(one.requests for one in each),
+        statistics.mean(one.per_second for one in each),
+        statistics.median(one.p50 for one in each),
+        statistics.median(one.p99 for one in each),
+        sum(one.failed for one in each),
+    )
+    return whole, sum(used for _, used in parts)
 
 
 def _ratio(rounds: dict[str, list[Measured]], ours: str, peer: str) -> float:

@@ -50,8 +50,7 @@ def new_lab(worker_id: str) -> Iterator[Callable[[], Lab]]:
     made: list[Lab] = []
 
     def new() -> Lab:
-        run = os.environ.get("POINTSMAN_RUN") or f"r{os.getpid()}"
-        lab = names.lab(f"{run}-{worker_id}-{next(_numbers)}")
+        lab = names.lab(f"{names.run_name()}-{worker_id}-{next(_numbers)}")
         made.append(lab)
         life.up(lab)
         return lab

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from pointsman.lab import spaces
+
 AGENT = Path(__file__).with_name("driver_agent.py")
 INNER = {"near": ("10.71.0.2", "fd71::2"), "far": ("10.71.0.1", "fd71::1")}
 OUTER = {"near": ("192.0.2.10", "2001:db8:1::10"), "far": ("192.0.2.21", "2001:db8:1::21")}
@@ -30,10 +32,10 @@ class World:
     """Two hosts, `near` and `far`, on one wire."""
 
     folder: Path
-    tag: str
+    spaces: dict[str, str]
 
     def host(self, side: str) -> str:
-        return f"pmt-{self.tag}-{side}"
+        return self.spaces[side]
 
     def run(self, side: str, *command: str, check: bool = True) -> str:
         full = ["ip", "netns", "exec", self.host(side), *command]
@@ -51,12 +53,9 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, worker_id: str) -> Iterator[World]:
-    made = World(tmp_path, f"{os.getpid()}-{worker_id}")
-    near, far = made.host("near"), made.host("far")
-    for name in (near, far):
-        subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
+def world(tmp_path: Path) -> Iterator[World]:
+    with spaces.space("near") as near, spaces.space("far") as far:
+        made = World(tmp_path, {"near": near, "far": far})
         wire = ["ip", "-n", near, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", far]
         subprocess.run(wire, check=True)
         for side in ("near", "far"):
@@ -66,17 +65,6 @@ def world(tmp_path: Path, worker_id: str) -> Iterator[World]:
             made.run(side, "ip", "link", "set", "lo", "up")
             made.run(side, "ip", "link", "set", "eth0", "up")
         yield made
-    finally:
-        for name in (near, far):
-            pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
-            for pid in pids.stdout.split():
-                os.kill(int(pid), signal.SIGKILL)
-            subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-@pytest.fixture(scope="session")
-def worker_id() -> str:
-    return os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
+
+from pointsman.lab import spaces
 
 # Everything that is done in the namespace is one process: it says what it found, as JSON.
 _TURN = """
@@ -36,9 +37,7 @@ def turn(want):
 def space() -> Iterator[str]:
     if os.geteuid() != 0:
         pytest.fail("network namespaces need root")
-    name = f"nl{secrets.token_hex(3)}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
+    with spaces.space("netlink") as name:
         for mine, peer in (("pma", "pmb"), ("eth0", "other")):
             run(name, "ip", "link", "add", mine, "type", "veth", "peer", "name", peer)
         for device in ("lo", "pma", "pmb", "eth0", "other"):
@@ -46,8 +45,6 @@ def space() -> Iterator[str]:
         run(name, "ip", "addr", "add", "192.0.2.10/24", "dev", "eth0")
         run(name, "ip", "route", "add", "default", "via", "192.0.2.1")
         yield name
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 def run(space: str, *argv: str) -> str:

@@ -1,12 +1,13 @@
 """The edge to nftables, against a real kernel in a network namespace of its own."""
 
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
+
+from pointsman.lab import spaces
 
 _HEAD = """
 from pointsman.dataplane.guard import GuardSpec, State, guard_text, removal_text
@@ -21,10 +22,8 @@ OURS = (("inet", "pointsman"), ("netdev", "pointsman_frames"))
 def space() -> Iterator[str]:
     if os.geteuid() != 0:
         pytest.fail("network namespaces need root")
-    name = f"nf{secrets.token_hex(3)}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    yield name
-    subprocess.run(["ip", "netns", "del", name], check=True)
+    with spaces.space("nft") as name:
+        yield name
 
 
 def turn(space: str, code: str) -> str:

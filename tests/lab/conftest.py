@@ -16,7 +16,7 @@ import pytest
 from pointsman.dataplane.capture import compile_capture
 from pointsman.dataplane.entries import plan
 from pointsman.dataplane.guard import GuardSpec, Inbound, Outer, State, guard_text
-from pointsman.lab import sniffer
+from pointsman.lab import sniffer, spaces
 from pointsman.lab.wait import until
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
@@ -171,12 +171,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A bench that the tests of one file share."""
     if os.geteuid() != 0:
         pytest.fail("the bench is made of network namespaces and needs root")
-    unique = secrets.token_hex(3)
-    made = Bench(f"gb{unique}h", f"gb{unique}o", secrets.token_hex(12), tmp_path_factory.mktemp("w") / "s")
     with ExitStack() as ends:
-        for space in (made.host, made.outside):
-            subprocess.run(["ip", "netns", "add", space], check=True)
-            ends.callback(subprocess.run, ["ip", "netns", "del", space], check=False)
+        host, outside = (ends.enter_context(spaces.space(role)) for role in ("host", "outside"))
+        made = Bench(host, outside, secrets.token_hex(12), tmp_path_factory.mktemp("w") / "s")
         _wire(made)
         ends.enter_context(running(made.outside, "-c", _OUTSIDE))
         ends.enter_context(running(made.host, "-c", _PROXY, *(str(entry.port) for entry in ENTRIES)))

@@ -96,6 +96,7 @@ class Steered:
 
     def until_up(self, *tunnels: str) -> None:
         """Wait until these tunnels are up (all, if none is named)."""
+
         def up() -> bool:
             states = {tunnel["name"]: tunnel["state"] for tunnel in self.status()["tunnels"]}
             return all(states[name] == "up" for name in tunnels or states)

@@ -25,7 +25,8 @@ address, size = sys.argv[1], int(sys.argv[2])
 os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
 line = http.client.HTTPConnection(address, 80, timeout=120)
 chunk = b"x" * 65536
-line.request("POST", "/upload", (chunk for _ in range(size // len(chunk))), {"Host": "public.example", "Content-Length": str(size)})
+headers = {"Host": "public.example", "Content-Length": str(size)}
+line.request("POST", "/upload", (chunk for _ in range(size // len(chunk))), headers)
 sent = json.loads(line.getresponse().read())["length"]
 line.request("GET", f"/big?bytes={size}", headers={"Host": "public.example"})
 answer, got = line.getresponse(), 0
@@ -49,5 +50,3 @@ def test_a_large_body_is_not_buffered_in_either_direction(host: Steered) -> None
 def _peak(proxy: Path) -> int:
     lines = (proxy / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-

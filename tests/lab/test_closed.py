@@ -1,4 +1,4 @@
-"""Closed by default in every state: what leaves when parts of the host die, are changed by others, or are taken down."""
+"""Closed by default in every state: what leaves when parts of the host die, are changed or are taken down."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +52,8 @@ while not ended.is_set():
     try:
         line.request("GET", path, headers=dict(headers))
         answer = line.getresponse(); body = answer.read()
-        if answer.status != 200 or json.loads(body)["source"] != source: failed.append([asked, answer.status, body.decode()])
+        if answer.status != 200 or json.loads(body)["source"] != source:
+            failed.append([asked, answer.status, body.decode()])
     except OSError as error:
         failed.append([asked, 0, repr(error)]); break
     slowest = max(slowest, time.monotonic() - begun)
@@ -153,10 +153,11 @@ def test_a_killed_tunnel_stops_its_profile_alone_and_comes_back(host: Steered, w
     assert int((host.lab.runtime / "tunnels" / "wg-a" / "pid").read_text().split()[0]) != pid
 
 
+_EACH_RULE = "for p in $(ip {family} rule | sed -n 's/^\\(7[0-9]*\\):.*/\\1/p'); do ip {family} rule del pref $p; done"
 FOREIGN = {
-    "rules": "for p in $(ip rule | sed -n 's/^\\(7[0-9]*\\):.*/\\1/p'); do ip rule del pref $p; done",
-    "rules of IPv6": "for p in $(ip -6 rule | sed -n 's/^\\(7[0-9]*\\):.*/\\1/p'); do ip -6 rule del pref $p; done",
-    "routes": "for t in $(ip -json route show table all | tr , '\\n' | sed -n 's/.*\"table\":\"\\(71[0-9]*\\)\".*/\\1/p' | sort -u); do ip route flush table $t; ip -6 route flush table $t; done",
+    "rules": _EACH_RULE.format(family="-4"),
+    "rules of IPv6": _EACH_RULE.format(family="-6"),
+    "routes": "for t in {tables}; do ip route flush table $t; ip -6 route flush table $t; done",
     "link": "ip link del {link}",
     "address": "ip address flush dev {link}",
     "link down": "ip link set {link} down",
@@ -164,13 +165,17 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_what_others_remove_is_put_back_and_nothing_leaves_meanwhile(host: Steered, witness: Witness, what: str) -> None:
+def test_what_others_remove_is_put_back_and_nothing_leaves_meanwhile(
+    host: Steered, witness: Witness, what: str
+) -> None:
     secret = ("x-canary", witness.canary.decode())
     admin = host.token(role="admin")
     host.until_up()
-    link = next(tunnel["device"] for tunnel in host.status()["tunnels"] if tunnel["name"] == "wg-a")
+    tunnels = host.status()["tunnels"]
+    link = next(tunnel["device"] for tunnel in tunnels if tunnel["name"] == "wg-a")
+    tables = " ".join(str(tunnel["table"]) for tunnel in tunnels if tunnel["kind"] != "direct")
     before = _routing(host)
-    done = host.run("sh", "-ec", FOREIGN[what].replace("{link}", link))
+    done = host.run("sh", "-ec", FOREIGN[what].replace("{link}", link).replace("{tables}", tables))
     assert done.returncode == 0, done.stderr
     assert _routing(host) != before or what in ("link", "link down", "address")
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,10 +17,31 @@ from tests.lab.steered import PATIENCE, SHARED, Steered, policy_text, steering
 GRPC_EXHAUSTED = 8
 # Few come back within the time of a test: what a bucket has is what it starts with.
 PROFILES = [
-    {"name": "few", "encryption": "strong", "select": {"names": ["wg-a"]}, "limits": {"requests": {"rate": 1, "burst": 5}}},
-    {"name": "each", "encryption": "strong", "select": {"names": ["wg-b"]}, "limits": {"perUser": {"rate": 1, "burst": 4}}},
-    {"name": "there", "encryption": "strong", "select": {"names": ["wg-b"]}, "limits": {"perDestination": {"rate": 1, "burst": 3}}},
-    {"name": "narrow", "encryption": "none", "select": {"names": ["direct"]}, "qos": "bulk", "limits": {"bandwidth": "10Mbit"}},
+    {
+        "name": "few",
+        "encryption": "strong",
+        "select": {"names": ["wg-a"]},
+        "limits": {"requests": {"rate": 1, "burst": 5}},
+    },
+    {
+        "name": "each",
+        "encryption": "strong",
+        "select": {"names": ["wg-b"]},
+        "limits": {"perUser": {"rate": 1, "burst": 4}},
+    },
+    {
+        "name": "there",
+        "encryption": "strong",
+        "select": {"names": ["wg-b"]},
+        "limits": {"perDestination": {"rate": 1, "burst": 3}},
+    },
+    {
+        "name": "narrow",
+        "encryption": "none",
+        "select": {"names": ["direct"]},
+        "qos": "bulk",
+        "limits": {"bandwidth": "10Mbit"},
+    },
     {"name": "quick", "encryption": "none", "select": {"names": ["direct"]}, "qos": "interactive"},
     {"name": "inner", "encryption": "strong", "select": {"names": ["wg-a"]}, "qos": "interactive"},
 ]
@@ -29,7 +50,11 @@ RULES = [
     {"name": "few-too", "when": 'request.path.startsWith("/other")', "profile": "few"},
     {"name": "each", "when": 'request.path.startsWith("/each")', "profile": "each"},
     {"name": "there", "when": 'request.path.startsWith("/there")', "profile": "there"},
-    {"name": "narrow", "when": 'request.path.startsWith("/big") || request.path.startsWith("/up")', "profile": "narrow"},
+    {
+        "name": "narrow",
+        "when": 'request.path.startsWith("/big") || request.path.startsWith("/up")',
+        "profile": "narrow",
+    },
     {"name": "quick", "when": 'request.path.startsWith("/quick")', "profile": "quick"},
     {"name": "inner", "when": 'request.path.startsWith("/inner")', "profile": "inner"},
 ]
@@ -63,7 +88,12 @@ def granted(statuses: list[int]) -> int:
 
 def test_a_profile_s_limit_counts_all_its_requests_whatever_rule_they_took(host: Steered, full: None) -> None:
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        answers = [client.ask(path, host=name) for name in ("public.example", "records.example") for path in ("/few", "/other") for _ in range(3)]
+        answers = [
+            client.ask(path, host=name)
+            for name in ("public.example", "records.example")
+            for path in ("/few", "/other")
+            for _ in range(3)
+        ]
 
     statuses = [answer.status for answer in answers]
     refused = next(answer for answer in answers if answer.status == 429)
@@ -158,7 +188,8 @@ while time.monotonic() < ends and not select.select([sys.stdin], [], [], 0)[0]:
     if version == 4:
         dscp, target = frame[start + 1] >> 2, socket.inet_ntoa(frame[start + 16:start + 20])
     elif version == 6:
-        dscp, target = (int.from_bytes(frame[start:start + 2], "big") >> 6) & 63, socket.inet_ntop(socket.AF_INET6, frame[start + 24:start + 40])
+        dscp = (int.from_bytes(frame[start:start + 2], "big") >> 6) & 63
+        target = socket.inet_ntop(socket.AF_INET6, frame[start + 24:start + 40])
     else: continue
     if target == wanted: found.add(dscp)
 print(json.dumps(sorted(found)))

@@ -20,8 +20,16 @@ ECHO = ("198.51.100.80", 7000)
 MOVED = [
     {"name": "admin-records", "when": 'user.role == "admin" && destination.name == "records"', "profile": "archive"},
     {"name": "public-read", "when": 'destination.name == "public" && operation == "read"', "profile": "plain"},
-    {"name": "echo-of-1000", "when": 'destination.name == "echo" && request.protocol == "tcp" && process.uid == 1000', "profile": "vault"},
-    {"name": "echo-of-1001", "when": 'destination.name == "echo" && request.protocol == "tcp" && process.uid == 1001', "profile": "vault"},
+    {
+        "name": "echo-of-1000",
+        "when": 'destination.name == "echo" && request.protocol == "tcp" && process.uid == 1000',
+        "profile": "vault",
+    },
+    {
+        "name": "echo-of-1001",
+        "when": 'destination.name == "echo" && request.protocol == "tcp" && process.uid == 1001',
+        "profile": "vault",
+    },
 ]
 
 
@@ -71,10 +79,12 @@ def work(ask, keep):
     line = None
     while not ended.is_set():
         try: line, source = ask(line); asked.append(source)
-        except (OSError, http.client.HTTPException) as error: failed.append([ask.__name__, keep, repr(error)]); line = None
+        except (OSError, http.client.HTTPException) as error:
+            failed.append([ask.__name__, keep, repr(error)]); line = None
         if not keep and line: line.close(); line = None
         time.sleep(0.005)
-threads = [threading.Thread(target=work, args=({"web": web, "echo": echo}[kind], keep)) for kind in kinds for keep in (True, False)]
+asks = [{"web": web, "echo": echo}[kind] for kind in kinds]
+threads = [threading.Thread(target=work, args=(ask, keep)) for ask in asks for keep in (True, False)]
 for thread in threads: thread.start()
 print("begun", flush=True)
 sys.stdin.read(); ended.set()
@@ -124,7 +134,9 @@ def test_plain_tcp_is_moved_without_a_refusal(host: Steered, witness: Witness) -
 
 def test_a_new_profile_with_limits_is_taken_into_use_without_losing_a_request(host: Steered, witness: Witness) -> None:
     profile = {
-        "name": "measured", "encryption": "strong", "select": {"names": ["wg-b"]},
+        "name": "measured",
+        "encryption": "strong",
+        "select": {"names": ["wg-b"]},
         "limits": {"requests": {"rate": 100000}, "bandwidth": "1Gbit"},
     }
     text = policy_text(

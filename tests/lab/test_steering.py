@@ -305,9 +305,7 @@ def test_http_on_an_auto_port_is_decided_as_http(host: Steered, witness: Witness
 
 
 @FAMILIES
-def test_a_server_that_speaks_first_is_reached_through_its_tunnel(
-    host: Steered, witness: Witness, family: int
-) -> None:
+def test_a_server_that_speaks_first_is_reached_through_its_tunnel(host: Steered, witness: Witness, family: int) -> None:
     address = ("198.51.100.80", "2001:db8:2::80")[family]
 
     assert host.talk(address, 7001, witness.canary) == b"220 lab ready\r\n" + witness.canary

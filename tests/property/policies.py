@@ -44,6 +44,7 @@ DECLARED = (
     Attribute("app.tag", Type.STRING, Header("x-tag"), AbsentDeny()),
     Attribute("app.peer", Type.IP, Header("x-peer"), AbsentDeny()),
 )
+EVERY = (*DECLARED, *BUILTINS)
 BUILT_IN = tuple(a for a in BUILTINS if a.name not in ("destination.name", "process.uid"))
 WORDS = ("a", "ab", "abc", "b", "ba", "anonymous", "a.c", 'q"\\ü/', "\\Qx", "a b")
 PATHS = ("/", "/a", "/a/b", "/ab", "/a/b/c.txt", "/b")

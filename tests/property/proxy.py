@@ -144,7 +144,7 @@ def _await(process: "subprocess.Popen[bytes]", path: Path, log: Path) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"envoy ended: {log.read_text()[-2000:]}")
+            raise RuntimeError(f"envoy ended: {log.read_text()[-300:]}")
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(str(path)) == 0:
                 return

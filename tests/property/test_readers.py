@@ -6,6 +6,8 @@ held by `test_language.py`, and with absence and derived facts by `test_plain_re
 """
 
 import os
+import subprocess
+import sys
 from random import Random
 
 from hypothesis import Phase, given, settings
@@ -148,6 +150,30 @@ def test_a_policy_that_asks_about_everything_is_not_too_deep_for_envoy() -> None
     known = proxy.inputs(attributes_of(policy))
     with proxy.running({"deep": root}, known) as real:
         assert real.ask("deep", "GET", proxy.headers(dict(values), attributes_of(policy), known)) == "0"
+
+
+def test_the_same_policy_gives_the_same_tree_in_every_process() -> None:
+    script = (
+        "from random import Random; from hashlib import sha256; from tests.property import policies, proxy;"
+        "from pointsman.policy.diagram import compile_policy; from pointsman.dataplane.matcher import compile_node;"
+        "cases = [policies.case(Random(seed)) for seed in range(60)]; known = proxy.inputs(policies.EVERY);"
+        "trees = [compile_policy(case.policy, budget=case.budget).root for case in cases];"
+        "made = repr([compile_node(tree, known, lambda leaf: {'leaf': leaf.rule}) for tree in trees]);"
+        "print(sha256(made.encode()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)) + os.pathsep + os.getcwd(),
+            },
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
 
 
 def _usable(facts: policies.Facts, case: policies.Case) -> dict[str, Value | Absent]:

@@ -2,10 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pointsman.model.context import Request
 from pointsman.model.policy import Policy
@@ -13,20 +13,34 @@ from pointsman.model.problem import Invalid, Place, Problem
 
 # Of the discard-only prefix (RFC 6666): nothing has these addresses.
 _STAND_IN = "100::"
-_WITH_VALUE = {
-    "-o",
-    "--output",
-    "-u",
-    "--user",
-    "-A",
-    "--user-agent",
-    "-m",
-    "--max-time",
-    "--connect-timeout",
-    "-b",
-    "--cookie",
-    "-x",
-    "--proxy",
+# Options of curl: what they say of the request, or nothing. Short ones may be joined, and have their value attached.
+_SAYS = {
+    **dict.fromkeys(("X", "request"), "method"),
+    **dict.fromkeys(("H", "header"), "header"),
+    **dict.fromkeys(("d", "data", "data-raw", "data-binary", "data-ascii", "data-urlencode", "F", "form"), "data"),
+    **dict.fromkeys(("form-string", "json"), "data"),
+    **dict.fromkeys(("T", "upload-file"), "upload"),
+    "url": "url", "resolve": "resolve",
+}
+_FLAGS = {**dict.fromkeys(("I", "head"), "head"), **dict.fromkeys(("G", "get"), "get")}
+_SILENT = {
+    *("o", "output", "u", "user", "A", "user-agent", "m", "max-time", "connect-timeout", "b", "cookie", "x", "proxy"),
+    *("e", "referer", "w", "write-out", "c", "cookie-jar", "D", "dump-header", "E", "cert", "key", "cacert", "capath"),
+    *(
+        "K",
+        "config",
+        "r",
+        "range",
+        "y",
+        "Y",
+        "z",
+        "retry",
+        "limit-rate",
+        "max-redirs",
+        "interface",
+        "unix-socket",
+        "connect-to",
+    ),
 }
 
 
@@ -44,29 +58,43 @@ class Asked:
 
 def from_curl(line: str, uid: int | None) -> Asked:
     """Return the request that a curl line would send."""
-    method, url, headers, resolve = "", "", [], ""
-    data = False
-    words = iter(shlex.split(line.replace("\\\n", " ")))
-    for word in words:
-        if word in ("-X", "--request"):
-            method = next(words, "")
-        elif word in ("-H", "--header"):
-            headers.append(_header(next(words, "")))
-        elif word.startswith(("-d", "--data", "-F", "--form", "-T", "--upload-file")):
-            data = True
-            if "=" not in word or not word.startswith("--"):
-                next(words, "")
-        elif word in ("-I", "--head"):
-            method = "HEAD"
-        elif word == "--resolve":
-            resolve = next(words, "").rpartition(":")[2]
-        elif word in _WITH_VALUE:
-            next(words, "")
-        elif not word.startswith("-") and word != "curl":
-            url = word
-    if not url:
+    said: dict[str, list[str]] = {}
+    for what, value in _options(line):
+        said.setdefault(what, []).append(value)
+    if not said.get("url"):
         raise Invalid([Problem(Place("--curl"), "no-url", "the curl line has no URL")])
-    return Asked(method or ("POST" if data else "GET"), url, tuple(headers), resolve, uid)
+    usual = "PUT" if "upload" in said else "POST" if "data" in said and "get" not in said else "GET"
+    method = said.get("method", ["HEAD" if "head" in said else usual])[-1]
+    resolved = said.get("resolve", [""])[-1].split(":", 2)[-1].partition(",")[0].strip("[]")
+    return Asked(method, said["url"][-1], headers_of(said.get("header", ())), resolved, uid)
+
+
+def _options(line: str) -> Iterator[tuple[str, str]]:
+    """Yield what the words of a curl line say, with its value."""
+    try:
+        words = iter(shlex.split(line.replace("\\\n", " ")))
+    except ValueError as error:
+        raise Invalid([Problem(Place("--curl"), "no-curl", f"is no curl line: {str(error).lower()}")]) from error
+    for word in words:
+        if word.startswith("--"):
+            name = word[2:]
+            if name in _SAYS:
+                yield _SAYS[name], next(words, "")
+            elif name in _FLAGS:
+                yield _FLAGS[name], ""
+            elif name in _SILENT:
+                next(words, "")
+        elif word.startswith("-"):
+            for place, letter in enumerate(word[1:], 2):
+                if letter in _FLAGS:
+                    yield _FLAGS[letter], ""
+                elif letter in _SAYS or letter in _SILENT:
+                    value = word[place:] or next(words, "")
+                    if letter in _SAYS:
+                        yield _SAYS[letter], value
+                    break
+        elif word != "curl":
+            yield "url", word
 
 
 def from_har(file: Path, number: int, uid: int | None) -> Asked:
@@ -86,14 +114,11 @@ def from_har(file: Path, number: int, uid: int | None) -> Asked:
 
 def as_request(asked: Asked, policy: Policy) -> tuple[Request, tuple[str, ...]]:
     """Return what the interception would see, and what had to be assumed for that."""
-    parts = urlsplit(asked.url if "//" in asked.url else f"http://{asked.url}")
-    if not parts.hostname:
-        raise Invalid([Problem(Place("URL"), "no-host", f"`{asked.url}` names no host")])
-    port = parts.port or {"https": 443, "tcp": 0}.get(parts.scheme, 80)
+    parts, port = _parts(asked.url)
     plain = parts.scheme == "tcp"
     address, assumed = asked.address, []
     if not address:
-        address, why = _address(parts.hostname, policy)
+        address, why = _address(parts.hostname or "", policy)
         assumed.append(why)
     host = next((value for name, value in asked.headers if name == "host"), parts.netloc.rpartition("@")[2])
     request = Request(
@@ -110,6 +135,18 @@ def as_request(asked: Asked, policy: Policy) -> tuple[Request, tuple[str, ...]]:
         assumed.append("the content of HTTPS cannot be seen: decided as plain TCP")
         request = replace(request, protocol="tcp", method="", host="", path="", headers=())
     return request, tuple(text for text in assumed if text)
+
+
+def _parts(url: str) -> tuple[SplitResult, int]:
+    """Return the parts of a URL, and the port that a connection for it goes to."""
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        port = parts.port or {"https": 443, "tcp": 0}.get(parts.scheme, 80)
+    except ValueError as error:
+        raise Invalid([Problem(Place("URL"), "no-url", f"`{url}` is no URL: {str(error).lower()}")]) from error
+    if not parts.hostname:
+        raise Invalid([Problem(Place("URL"), "no-host", f"`{url}` names no host")])
+    return parts, port
 
 
 def with_stand_ins(policy: Policy, known: Container[str] = ()) -> Policy:
@@ -129,7 +166,7 @@ def with_stand_ins(policy: Policy, known: Container[str] = ()) -> Policy:
     )
 
 
-def headers_of(lines: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def headers_of(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Return headers given as `name: value`."""
     return tuple(_header(line) for line in lines)
 

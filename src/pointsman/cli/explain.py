@@ -58,7 +58,7 @@ def explain(
     claims: Mapping[str, object] | None = None
     if claim:
         claims = {name: _value(text) for name, _, text in (one.partition("=") for one in claim)}
-    token = token_file.read_text().strip() if token_file else ""
+    token = token_file.read_text(errors="replace").strip() if token_file else ""
     if claim and token:
         raise Invalid([Problem(Place("--claim"), "two-identities", "claims and a token at once", "give one of them")])
     answer = reasons(asked, claims, token, policy, node, runtime, time.time())

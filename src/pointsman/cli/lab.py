@@ -87,6 +87,8 @@ def token(
     """
     from pointsman.lab import clients, names
 
+    if algorithm not in ("ES256", "RS256"):
+        raise typer.BadParameter(f"`{algorithm}` is not ES256 or RS256")
     lab = names.lab(name or names.default_name())
     _must_stand(lab.keys, lab.name)
     pairs = [claim.partition("=") for claim in claims or ()]

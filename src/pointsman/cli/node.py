@@ -1,5 +1,6 @@
 """Commands that start, ask and end the agent of this host."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -182,8 +183,8 @@ def _tunnel(tunnel: dict[str, Any]) -> tuple[object, ...]:
 
 def duration(text: str) -> int:
     """Return a time such as `90s`, `10m` or `2h` in seconds."""
-    units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdigit() or not 0 < int(number) * units[unit] <= 24 * 3600:
+    said = re.fullmatch("([0-9]{1,5})([smh])", text)
+    seconds = int(said[1]) * {"s": 1, "m": 60, "h": 3600}[said[2]] if said else 0
+    if not 0 < seconds <= 24 * 3600:
         raise typer.BadParameter(f"`{text}` is not a time between 1s and 24h; write `90s`, `10m` or `2h`")
-    return int(number) * units[unit]
+    return seconds

@@ -11,7 +11,7 @@ from pointsman.model.attribute import Attribute, Claim, Header, NodeFact, Value
 from pointsman.model.context import Absent, Context, Request
 from pointsman.model.decision import Deny, Malformed, Misdirected, Permit
 from pointsman.model.policy import Policy
-from pointsman.model.tunnel import Kind, State, Tunnel
+from pointsman.model.tunnel import Kind, Lease, State, Tunnel
 from pointsman.policy.context import attributes_of, read
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import compile_policy
@@ -33,12 +33,12 @@ def reasons(
     now: float,
 ) -> dict[str, Any]:
     """Return the whole explanation. `now` is in seconds since 1970 and judges the token."""
-    policy, tunnels, facts = _world(policy_file, node_file, runtime)
+    policy, tunnels, leases, facts = _world(policy_file, node_file, runtime)
     request, assumed = as_request(asked, policy)
     given, said = _identity(request, claims, token, policy, now)
     context, decision = judge(policy, request, given, facts)
     profile = decision.profile if isinstance(decision, Permit) else ""
-    tunnel, objections = _tunnel(policy, profile, tunnels)
+    tunnel, objections = _tunnel(policy, profile, tunnels, leases)
     return {
         "context": _told(policy, context),
         "trace": [
@@ -80,7 +80,7 @@ def in_words(decision: Decided) -> str:
 
 def _world(
     policy_file: Path | None, node_file: Path | None, runtime: Path
-) -> tuple[Policy, tuple[Tunnel, ...], Mapping[str, Value]]:
+) -> tuple[Policy, tuple[Tunnel, ...], tuple[Lease, ...], Mapping[str, Value]]:
     from pointsman.node import applied
     from pointsman.node.boot import node_file as last_node_file
     from pointsman.node.config import load_node
@@ -102,10 +102,11 @@ def _world(
     try:
         status = Client(runtime, timeout=5).get("/v1/status")
     except NoAgent:
-        return with_stand_ins(policy), _declared(node_file), facts
+        return with_stand_ins(policy), _declared(node_file), (), facts
     found = {name["host"]: name["addresses"] for name in status["names"]}
     policy = with_stand_ins(placed(policy, found), found)
-    return policy, tuple(map(_live, status["tunnels"])), facts
+    leases = tuple(Lease(tunnel["name"], tunnel["holder"]) for tunnel in status["tunnels"] if tunnel["holder"])
+    return policy, tuple(map(_live, status["tunnels"])), leases, facts
 
 
 def _declared(node_file: Path | None) -> tuple[Tunnel, ...]:
@@ -153,10 +154,12 @@ def _identity(
     return (None, (f"the token proves nothing: {answer}",)) if isinstance(answer, str) else (answer, ())
 
 
-def _tunnel(policy: Policy, profile: str, tunnels: tuple[Tunnel, ...]) -> tuple[str, list[str]]:
+def _tunnel(
+    policy: Policy, profile: str, tunnels: tuple[Tunnel, ...], leases: tuple[Lease, ...]
+) -> tuple[str, list[str]]:
     if not profile or not tunnels:
         return "", []
-    selection = assign(policy.profiles, tunnels, ()).selections[profile]
+    selection = assign(policy.profiles, tunnels, leases).selections[profile]
     found = [f"{r.tunnel}: {objection}" for r in selection.rejected for objection in r.objections]
     return (selection.tunnel if isinstance(selection, Chosen) else ""), found
 

@@ -64,7 +64,11 @@ def _cluster(name: str, lane: str, binding: Object | None) -> Object:
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                common_http_protocol_options={"idle_timeout": "60s", "max_headers_count": 100},
+                common_http_protocol_options={
+                    "idle_timeout": "60s",
+                    "max_headers_count": 100,
+                    "max_response_headers_kb": 60,
+                },
                 # what came as HTTP/2 leaves as HTTP/2: gRPC needs it
                 use_downstream_protocol_config={
                     "http_protocol_options": {},

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from pointsman.model.attribute import Attribute, Builtin, Claim, Header
 from pointsman.model.formula import And, Atom, Formula, Not, Or
-from pointsman.model.policy import Policy
+from pointsman.model.policy import Policy, Rule
 from pointsman.policy.context import attributes_of
 
 OWN = "x-pointsman-"
@@ -65,7 +65,7 @@ def claim_header(claim: str) -> str:
 
 def asked(policy: Policy) -> tuple[Attribute, ...]:
     """Return the attributes that some rule asks about, by name."""
-    names = {name for rule in policy.rules for name in _names(rule.when)}
+    names = _names(policy.rules)
     return tuple(sorted((one for one in attributes_of(policy) if one.name in names), key=lambda one: one.name))
 
 
@@ -83,11 +83,15 @@ def needed(policy: Policy) -> tuple[str, ...]:
     return tuple(name for name in SOURCES if name in found)
 
 
-def _names(formula: Formula) -> Iterable[str]:
-    if isinstance(formula, Atom):
-        yield formula.attribute
-    elif isinstance(formula, Not):
-        yield from _names(formula.part)
-    elif isinstance(formula, And | Or):
-        for part in formula.parts:
-            yield from _names(part)
+def _names(rules: Iterable[Rule]) -> set[str]:
+    found: set[str] = set()
+    waiting: list[Formula] = [rule.when for rule in rules]
+    while waiting:
+        formula = waiting.pop()
+        if isinstance(formula, Atom):
+            found.add(formula.attribute)
+        elif isinstance(formula, Not):
+            waiting.append(formula.part)
+        elif isinstance(formula, And | Or):
+            waiting += formula.parts
+    return found

@@ -98,9 +98,8 @@ def ask(entry: Input, test: Test) -> Object | bool:
             return pattern is not None and matches(header, pattern)
         case Listed(header, json):
             if isinstance(test, Contains):
-                return matches(
-                    header, patterns.json_member(test.member) if json else patterns.comma_member(test.member)
-                )
+                member = patterns.json_member(test.member) if json else patterns.comma_member(test.member)
+                return member is not None and matches(header, member)
             if isinstance(test, Present):
                 return matches(header, patterns.JSON_LIST if json else patterns.COMMA_LIST)
             return False

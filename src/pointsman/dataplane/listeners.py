@@ -1,8 +1,9 @@
 """The listeners behind the entry ports: one that reads HTTP, one that never reads anything.
 
 All entries share them. A listener whose addresses change loses the connections that wait in its sockets, so more ports
-are listened on than are in use: users and lanes then come and go without that. What a port stands for is not written here: the route tree reads the class of the user
-off the port, and a plain TCP flow goes to the cluster named after its port, or nowhere if there is none.
+are listened on than are in use: users and lanes then come and go without that. What a port stands for is not written
+here: the route tree reads the class of the user off the port, and a plain TCP flow goes to the cluster named after
+its port, or nowhere if there is none.
 """
 
 from collections.abc import Iterable

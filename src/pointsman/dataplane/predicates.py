@@ -7,11 +7,7 @@ from pointsman.dataplane.envoy import Json, Object, extension, typed
 from pointsman.dataplane.numbers import between
 from pointsman.model.policy import Destination, Ports
 from pointsman.policy.destination import AUTHORITY
-
-# Empty and dot segments, backslashes, and escapes of what need not or must not be escaped (RFC 3986, 6.2.2).
-NOT_NORMAL = (
-    r"[^?]*(?://|/\.{1,2}(?:/|$|\?)|\\|%2[dDeEfF]|%3[0-9]|%4[1-9a-fA-F]|%5[0-9aAcCfF]|%6[1-9a-fA-F]|%7[0-9aAeE]).*"
-)
+from pointsman.policy.path import NOT_NORMAL
 
 
 def malformed_authority() -> Object:

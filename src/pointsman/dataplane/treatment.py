@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pointsman.model.profile import Profile, Qos
 from pointsman.model.tunnel import Lane
 
-# Seconds of traffic that may come at once, beside the one second that the kernel always gives a bucket of bytes. Below 64 KiB a bucket would drop whole segments of an offloading device.
+# Seconds of traffic that may come at once, beside the one second that the kernel always gives a bucket of bytes.
+# Below 64 KiB a bucket would drop whole segments of an offloading device.
 _BURST_SECONDS = 0.1
 _BURST_LEAST = 131_072
 

@@ -79,8 +79,13 @@ def start(
 
 def processes(lab: Lab, host: str) -> Iterator[int]:
     """Yield the process ids that live in a host's network namespace."""
+    return processes_in(lab.path(host))
+
+
+def processes_in(path: Path) -> Iterator[int]:
+    """Yield the process ids that live in the network namespace at this path."""
     try:
-        space = lab.path(host).stat()
+        space = path.stat()
     except FileNotFoundError:
         return
     for entry in Path("/proc").iterdir():
@@ -96,11 +101,16 @@ def processes(lab: Lab, host: str) -> Iterator[int]:
 
 def end_processes(lab: Lab, host: str, within: float = 5) -> None:
     """End everything that runs on a host: a chance to leave in order, then by force."""
+    end_processes_in(lab.path(host), within)
+
+
+def end_processes_in(path: Path, within: float = 5) -> None:
+    """End everything that runs in the network namespace at this path, in the same way."""
     limit = time.monotonic() + within
     kind = signal.SIGTERM
-    while left := [pid for pid in processes(lab, host) if pid != os.getpid()]:
+    while left := [pid for pid in processes_in(path) if pid != os.getpid()]:
         if time.monotonic() > limit:
-            raise Fault("lab-processes", f"end the processes of {lab.namespace(host)}", f"{left} do not end")
+            raise Fault("lab-processes", f"end the processes of {path.name}", f"{left} do not end")
         _end(left, kind, 1.0)
         kind = signal.SIGKILL
 

@@ -1,12 +1,11 @@
 """Bring a lab up, tell how it is, take it down. Down works on whatever is left, also after `kill -9` half-way."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-from pointsman.lab import build, gateway, instance, keys, names, world, zone
+from pointsman.lab import build, gateway, instance, keys, names, spaces, world, zone
 from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
@@ -38,12 +37,13 @@ def down(lab: Lab) -> None:
 
 
 def sweep(prefix: str | None) -> None:
-    """Take down the labs whose names start with `prefix`; without one, those of test runs that have died."""
+    """Take down labs and test namespaces whose names start with `prefix`; without one, those of runs that have died."""
     for lab in names.standing():
-        run = re.match(r"r(\d+)(-|$)", lab.name)
-        dead = bool(run) and not Path(f"/proc/{run[1]}").exists() if run else False
-        if dead if prefix is None else lab.name == prefix or lab.name.startswith(f"{prefix}-"):
+        if spaces.swept(lab.name, prefix):
             down(lab)
+    for space in spaces.standing():
+        if spaces.swept(space, prefix):
+            spaces.remove(space)
 
 
 def status(lab: Lab) -> dict[str, object]:

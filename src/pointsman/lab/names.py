@@ -81,6 +81,11 @@ def default_name() -> str:
     return os.environ.get("POINTSMAN_RUN", "lab")
 
 
+def run_name() -> str:
+    """Return what the names of this run begin with: the run of `dev`, or this process. It ends in a process id."""
+    return os.environ.get("POINTSMAN_RUN") or f"r{os.getpid()}"
+
+
 def standing() -> tuple[Lab, ...]:
     """Return all labs of which a namespace or the folder is left, complete or not."""
     found = {path.name for path in ROOT.iterdir()} if ROOT.is_dir() else set()

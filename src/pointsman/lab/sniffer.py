@@ -7,6 +7,7 @@ JSON: frames and canaries from the instance (`sent`) and to it (`received`), and
 """
 
 import json
+import os
 import select
 import signal
 import socket
@@ -99,8 +100,9 @@ def watch(device: str, control: str, canaries: list[bytes]) -> None:
     """Count until SIGTERM and answer questions meanwhile."""
     witness = Witness(device, canaries)
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    door.bind(control)
+    door.bind(f"{control}.new")
     door.listen()
+    os.rename(f"{control}.new", control)  # who sees it can connect
     poll = select.poll()
     poll.register(witness, select.POLLIN)
     poll.register(door, select.POLLIN)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pointsman.model.fault import Fault
@@ -17,7 +17,7 @@ from pointsman.policy.load import load
 class Source:
     """A policy as it was given: its text and the files that it names, so that nothing outside is needed again.
 
-    `origin` is the hash of the node file's policy at that time.
+    `origin` is the hash of the node file's policy, with the files that it names, at that time.
     """
 
     name: str
@@ -66,29 +66,38 @@ def choose(path: Path, kept: Path) -> tuple[Source, Policy, str]:
         if before is None:
             raise Invalid([problem]) from error
         return before, again(before), f"{problem}; the policy applied before goes on"
-    origin = hashlib.sha256(text).hexdigest()
-    if before is not None and before.origin == origin:
-        return before, again(before), ""
     try:
-        return *gather(text, str(path), path.parent, origin), ""
+        own, policy = gather(text, str(path), path.parent, "")
     except Invalid as invalid:
         if before is None:
             raise
         return before, again(before), f"{invalid.problems[0]}; the policy applied before goes on"
+    origin = _hash(own)
+    if before is not None and before.origin == origin:
+        return before, again(before), ""
+    return replace(own, origin=origin), policy, ""
+
+
+def _hash(source: Source) -> str:
+    parts = (source.text, *(part for name, data in source.files for part in (name.encode(), data)))
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def recall(kept: Path) -> Source | None:
     """Return the source that was kept, None where there is none."""
     try:
         content = json.loads(kept.read_bytes())
+        return Source(
+            content["name"],
+            base64.b64decode(content["text"], validate=True),
+            tuple((name, base64.b64decode(data, validate=True)) for name, data in content["files"]),
+            content["origin"],
+        )
     except FileNotFoundError:
         return None
-    return Source(
-        content["name"],
-        base64.b64decode(content["text"]),
-        tuple((name, base64.b64decode(data)) for name, data in content["files"]),
-        content["origin"],
-    )
+    except (ValueError, KeyError, TypeError) as error:
+        why = "it is damaged; remove it to go on with the node file's own policy"
+        raise Fault("state-damaged", f"read the policy applied last from `{kept}`", why) from error
 
 
 def keep(kept: Path, source: Source) -> None:

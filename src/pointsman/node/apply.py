@@ -28,6 +28,7 @@ class Host:
         self._guard: tuple[GuardSpec, bool] | None = None
         self._rules = ""
         self._files: EnvoyFiles | None = None
+        self._stands: tuple[Routing, GuardSpec, bool] | None = None
 
     def adoptable(self) -> bool:
         """Return whether an earlier agent's proxy and guard are there to go on with."""
@@ -40,8 +41,11 @@ class Host:
     def apply(self, plan: Plan, glass: int) -> None:
         """Make the host what the plan says. `glass` is for how many seconds more the host is to be open.
 
-        Ways and the guard's openings come before those who use them, and go after.
+        Ways and the guard's openings come before those who use them, and go after. Where neither changes, the proxy
+        comes first: whether somebody meddled with the guard is looked at then.
         """
+        if self._stands == (plan.routing, plan.guard, glass > 0):
+            self._publish(plan.envoy)
         steps = routing_steps(plan.routing, netlink.observe_routing())
         netlink.apply_routing(step for step in steps if isinstance(step, Put))
         opened = self._opened(plan.guard)
@@ -50,6 +54,7 @@ class Host:
         if opened != plan.guard:
             self._put_guard(plan.guard, glass)
         netlink.apply_routing(step for step in steps if isinstance(step, Drop))
+        self._stands = (plan.routing, plan.guard, glass > 0)
 
     def cut(self, sources: Iterable[str]) -> None:
         """End what was sent from these addresses of lost tunnels: it would wait for answers that cannot come."""
@@ -74,7 +79,7 @@ class Host:
         """Remove routes and rules of ours, and then the guard."""
         netlink.apply_routing(routing_steps(Routing(), netlink.observe_routing()))
         nft.apply_rules(removal_text())
-        self._guard, self._files = None, None
+        self._guard, self._files, self._stands = None, None, None
 
     def proxy_pid(self) -> int | None:
         """Return the process id of the proxy, None where none runs."""

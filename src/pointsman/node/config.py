@@ -20,7 +20,7 @@ from pointsman.policy.document import Document, read
 from pointsman.policy.node import describe, plain
 
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-User = StrictInt | StrictStr
+User = Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | StrictStr
 Name = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")]
 
 
@@ -110,6 +110,7 @@ def load_node(path: Path) -> Node:
             hint = "make the user (see packaging/systemd/pointsman.sysusers) or give a user id"
             found.append(Problem(document.find(*place), "unknown-user", f"user `{name}` does not exist here", hint))
     proxy, tunnels = users["proxy"], users["tunnels"]
+    found += _user_problems(document, proxy, tunnels, exempt)
     if found or proxy is None or tunnels is None:
         raise Invalid(found)
     folder = path.resolve().parent
@@ -135,7 +136,10 @@ def load_node(path: Path) -> Node:
 
 def _form_problems(document: Document, error: ValidationError) -> Iterator[Problem]:
     for found in error.errors():
-        path = [step for step in found["loc"] if isinstance(step, (str, int))]
+        # where a field may be one of two types, there is one error for each, below the name of the type
+        path = [step for step in found["loc"] if step != "constrained-int"]
+        if path[-1:] == ["str"]:
+            continue
         last = str(path[-1]) if path else ""
         if found["type"] == "missing":
             yield Problem(document.find(*path), "missing-field", f"field `{last}` is missing")
@@ -179,6 +183,22 @@ def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Prob
     for port in set(form.capture.http) & set(form.capture.auto):
         place = document.find("capture", "auto", form.capture.auto.index(port))
         yield Problem(place, "duplicate-port", f"port {port} is both `http` and `auto`")
+
+
+def _user_problems(
+    document: Document, proxy: int | None, tunnels: int | None, exempt: Sequence[int | None]
+) -> Iterator[Problem]:
+    """What may leave hangs on these two users: each must run nothing but what it is for."""
+    hint = "give each a user of its own (see packaging/systemd/pointsman.sysusers)"
+    for role, uid in (("proxy", proxy), ("tunnels", tunnels)):
+        if uid == 0:
+            yield Problem(document.find("users", role), "unfit-user", f"`{role}` must not run as root", hint)
+        if uid is not None and uid in exempt:
+            yield Problem(
+                document.find("users", "exempt"), "unfit-user", f"the user of `{role}` cannot be exempt", hint
+            )
+    if proxy is not None and proxy == tunnels:
+        yield Problem(document.find("users"), "unfit-user", "`proxy` and `tunnels` are the same user", hint)
 
 
 def _uid(user: int | str) -> int | None:

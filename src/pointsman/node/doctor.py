@@ -1,40 +1,49 @@
 """What on this host could keep the promises from holding: looked for, named, with what to do about it."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from pointsman.dataplane.guard import MASK
+from pointsman.dataplane.guard import MASK, guard_text
 from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid, Place
 from pointsman.model.routing import PREFERENCES
 from pointsman.model.tunnel import Kind
 from pointsman.node.config import Node
-from pointsman.system import envoy
+from pointsman.node.findings import (
+    Finding,
+    file_findings,
+    guard_finding,
+    kernel_finding,
+    stacked_findings,
+    xdp_finding,
+)
+from pointsman.node.plan import closed_guard
+from pointsman.system import envoy, nft
+from pointsman.tunnels.drivers.files import read_text
+from pointsman.tunnels.pool import load_pool
 
 OURS = {"pointsman", "pointsman_frames"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `level` is `ok`, `warning` or `problem`."""
-
-    what: str
-    level: str
-    detail: str = ""
 
 
 def examine(node: Node) -> tuple[Finding, ...]:
     """Look at the host that this node file is for. Changes nothing."""
     return (
         *_programs(node),
+        kernel_finding(os.uname().release),
+        guard_finding(_refused(node)),
+        xdp_finding(_text(Path("/proc/net/protocols"))),
         *_users(node),
+        *file_findings(_modes(node)),
         *rules_findings(_ip("rule"), _ip("-6", "rule")),
         *tables_findings(_nft()),
         *_sysctls(node),
         *_devices(node),
+        *stacked_findings(_ip("-d", "link"), node.uplinks),
         *_resolvers(node),
     )
 
@@ -126,6 +135,39 @@ def _strangers(uid: int) -> list[str]:
         except OSError:
             continue
     return [name for name in found if name not in ("envoy", "openvpn", "wireguard-go")]
+
+
+def _refused(node: Node) -> str:
+    """Return why the kernel would not take the closed guard; empty where it would."""
+    spec = closed_guard(node)
+    present = tuple(name for name in spec.framed if Path(f"/sys/class/net/{name}").exists())
+    try:
+        nft.check_rules(guard_text(replace(spec, framed=present)))
+    except Fault as fault:
+        return fault.why
+    return ""
+
+
+def _modes(node: Node) -> dict[str, int]:
+    """Return the permissions of the tunnels' files, and of the files that these name."""
+    names: list[str] = []
+
+    def read(path: str) -> str:
+        names.append(path)
+        return read_text(path)
+
+    try:
+        load_pool(((entry, Place()) for entry in node.entries), read)
+    except Invalid:
+        pass  # what is wrong with the files is for `up` to say; here it is who may read them
+    return {name: Path(name).stat().st_mode & 0o777 for name in names if Path(name).exists()}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _sysctls(node: Node) -> list[Finding]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pointsman.model.entry import Entry, Mode
+from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Lease
 from pointsman.node.paths import replace_file
 
@@ -53,12 +54,9 @@ def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, i
 
 
 def recall(path: Path) -> Memory:
-    """Return what was kept; an empty memory where there is none. Raises ValueError where it is damaged."""
+    """Return what was kept; an empty memory where there is none."""
     try:
         kept = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return Memory()
-    try:
         return Memory(
             lanes=kept["lanes"],
             tables=kept["tables"],
@@ -68,8 +66,11 @@ def recall(path: Path) -> Memory:
             confirm_by=kept["confirm_by"],
             glass_until=kept["glass_until"],
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    except FileNotFoundError:
+        return Memory()
+    except (ValueError, KeyError, TypeError) as error:
+        why = "it is damaged; take the host down with `pointsman down` and up again"
+        raise Fault("state-damaged", f"read `{path}`", why) from error
 
 
 def keep(path: Path, memory: Memory) -> None:

@@ -151,10 +151,10 @@ class Names:
 
 
 def recall(kept: Path, now: float) -> dict[Question, Known]:
-    """Return what an earlier agent knew; nothing where that was before the last boot."""
+    """Return what an earlier agent knew; nothing where that was before the last boot, or cannot be read."""
     try:
         content = json.loads(kept.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {}
     return {
         Question(name, family): Known(addresses, answered)

@@ -14,6 +14,8 @@ from pointsman.policy.split import ByPrefix, ByTest, ByValue, Cell, Plan, State,
 DEPTH = 54
 # Leaves per rule that a policy may unfold to, and the number below which nobody cares.
 PER_RULE, FREE = 16, 4096
+# Leaves beyond that for what is said where something is absent, so that small policies need no lists for it.
+SPARE = 16 * FREE
 _NEXT = -1
 
 
@@ -38,6 +40,7 @@ class Builder:
         self._done: dict[tuple[State, str], tuple[Node, float, int]] = {}
         self._leaves: dict[tuple[int, str], Leaf] = {}
         self._next = Next()
+        self._spare: float = SPARE
         self._formulas: dict[tuple[int, bool], Formula] = {}
 
     def grow(self, state: State, depth: int, allowed: float, missing: str) -> Node:
@@ -66,10 +69,18 @@ class Builder:
         present = list(dict.fromkeys(cells(plan)))
         without, why = self._without(state, name, present, missing)
         share = max(1.0, allowed / (sum(map(size, present)) + size(without)))
-        absent = self.grow(without, depth, share * size(without), why)
+        absent = self.grow(without, depth, self._granted(without, share * size(without)), why)
         nodes = {cell: self.grow(cell, depth, share * size(cell), missing) for cell in present}
         node = self._assemble(plan, name, nodes, absent)
         return node if node is absent or _asks(node, name) else Switch(name, {}, node, absent)
+
+    def _granted(self, state: State, allowed: float) -> float:
+        """Return what a state in which something is absent may unfold to: more than its share, while that lasts."""
+        more = min(FREE / 2 - allowed, self._spare) if len(state.worlds) > 1 else 0
+        if more <= 0:
+            return allowed
+        self._spare -= more
+        return allowed + more
 
     def _without(self, state: State, name: str, present: list[State], missing: str) -> tuple[State, str]:
         """Return the lists of which any could apply where the attribute is absent."""

@@ -9,6 +9,7 @@ from pointsman.model.context import Absent, Context, Request
 from pointsman.model.decision import Malformed, Misdirected
 from pointsman.model.policy import Policy
 from pointsman.policy.destination import canonical_address, canonical_host, choose, reachable
+from pointsman.policy.path import is_normal, normal
 
 _INT = re2.compile(r"-?[1-9][0-9]{0,18}|0")
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
@@ -23,6 +24,11 @@ def read(
         host = canonical_host(request.host)
         if not host:
             return Malformed(f"`{request.host}` is not a host name or address with an optional port")
+    sent = request.path.split("?", 1)[0]
+    raw = any(destination.raw_path for destination in policy.destinations)
+    path = sent if raw or request.protocol == "tcp" else normal(sent)
+    if request.protocol != "tcp" and not path:
+        return Malformed(f"path `{sent}` has no normal form")
     facts: dict[str, Value | Absent] = {}
     for attribute in policy.attributes:
         match attribute.source:
@@ -37,12 +43,15 @@ def read(
     chosen = choose(policy.destinations, host, address, request.port)
     if not isinstance(chosen, Absent) and chosen.by_host and not reachable(chosen.destination, address):
         return Misdirected(chosen.destination.name, address)
+    as_sent = not isinstance(chosen, Absent) and chosen.destination.raw_path
+    if raw and request.protocol != "tcp" and not as_sent and not is_normal(path):
+        return Malformed(f"path `{path}` is not in its normal form")
     gone = Absent("a plain TCP flow has none")
     http = request.protocol != "tcp"
     facts |= {
         "request.protocol": request.protocol,
         "request.method": request.method if http else gone,
-        "request.path": request.path.split("?", 1)[0] if http else gone,
+        "request.path": path if http else gone,
         "request.host": host if http else gone,
         "destination.name": chosen if isinstance(chosen, Absent) else chosen.destination.name,
         "destination.address": address,
@@ -88,7 +97,7 @@ def parse(attribute: Attribute, text: str) -> Value | Absent:
         case Type.IP:
             value = text if _is_address(text) else Absent("not an address")
         case Type.STRINGS:
-            value = tuple(part.strip(" \t") for part in text.split(",") if part.strip(" \t"))
+            value = tuple(part.strip(" \t") for part in text.split(",") if part.strip(" \t")) or Absent("empty")
     return usable(attribute, value)
 
 

@@ -21,22 +21,23 @@ class Unreachable:
 def unreachable(conditions: Sequence[Formula]) -> tuple[Unreachable, ...]:
     """Return the rules that never decide: they come too late, or contradict themselves."""
     found: list[Unreachable] = []
-    parts = [_parts(condition) for condition in conditions]
+    known = _Parts()
+    parts = [known.of(condition) for condition in conditions]
     common = Counter(part for each in parts for part in each)
-    earlier: dict[Formula, list[int]] = {}
+    earlier: dict[int, list[int]] = {}
     always: int | None = None
     for index, condition in enumerate(conditions):
         if never(condition):
             found.append(Unreachable(index, None))
             continue
-        by = always if always is not None else _implied_by(parts[index], parts, earlier)
+        by = always if always is not None else _implied_by(parts[index], parts, earlier, known)
         if by is not None:
             found.append(Unreachable(index, by))
         elif condition == TRUE:
             always = index
         else:
-            rarest = min(parts[index], key=lambda part: common[part])
-            for key in {rarest, *_choices(rarest)}:
+            rarest = min(parts[index], key=common.__getitem__)
+            for key in {rarest, *known.choices[rarest]}:
                 earlier.setdefault(key, []).append(index)
     return tuple(found)
 
@@ -52,33 +53,53 @@ def never(formula: Formula) -> bool:
     return False
 
 
-def _parts(condition: Formula) -> tuple[Formula, ...]:
-    return condition.parts if isinstance(condition, And) else (condition,)
+class _Parts:
+    """Formulas by number: comparing numbers is cheap, and equal formulas have equal ones.
+
+    `choices` holds what each chooses from, which is itself for all but an `Or`; `plain` are neither `And` nor `Not`.
+    """
+
+    def __init__(self) -> None:
+        self.choices: list[tuple[int, ...]] = []
+        self.plain: set[int] = set()
+        self._numbers: dict[Formula, int] = {}
+
+    def of(self, condition: Formula) -> tuple[int, ...]:
+        """Return the parts that all have to hold."""
+        parts = condition.parts if isinstance(condition, And) else (condition,)
+        return tuple(map(self._number, parts))
+
+    def _number(self, formula: Formula) -> int:
+        known = self._numbers.get(formula)
+        if known is not None:
+            return known
+        choices = tuple(map(self._number, formula.parts)) if isinstance(formula, Or) else ()
+        number = self._numbers[formula] = len(self.choices)
+        self.choices.append(choices or (number,))
+        if not isinstance(formula, And | Not):
+            self.plain.add(number)
+        return number
 
 
 def _implied_by(
-    mine: tuple[Formula, ...], parts: Sequence[tuple[Formula, ...]], earlier: dict[Formula, list[int]]
+    mine: tuple[int, ...], parts: Sequence[tuple[int, ...]], earlier: dict[int, list[int]], known: _Parts
 ) -> int | None:
     """Return the first earlier rule all of whose parts follow from one of these. Looks at a bounded number of them."""
     have = set(mine)
     best: int | None = None
-    for key in {key for part in mine for key in (part, *tuple(_choices(part))[:1])}:
+    for key in {key for part in mine for key in (part, known.choices[part][0])}:
         for candidate in earlier.get(key, ())[:_LOOKS]:
-            if (best is None or candidate < best) and all(_follows(need, have) for need in parts[candidate]):
+            if (best is None or candidate < best) and all(
+                need in have or _follows(need, have, known) for need in parts[candidate]
+            ):
                 best = candidate
     return best
 
 
-def _follows(need: Formula, have: set[Formula]) -> bool:
-    if need in have:
-        return True
-    if isinstance(need, Or):
-        return any(set(_choices(part)) <= set(need.parts) for part in have if not isinstance(part, (And, Not)))
-    return False
-
-
-def _choices(part: Formula) -> Iterable[Formula]:
-    return part.parts if isinstance(part, Or) else (part,)
+def _follows(need: int, have: set[int], known: _Parts) -> bool:
+    """Return whether one of several choices is left where these parts hold."""
+    choices = known.choices[need]
+    return choices != (need,) and any(set(known.choices[part]) <= set(choices) for part in have & known.plain)
 
 
 def _contradict(parts: Iterable[Formula]) -> bool:

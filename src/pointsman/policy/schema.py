@@ -102,7 +102,7 @@ class Override(_Part):
 
 
 class DestinationSpec(_Part):
-    """Somewhere to go: by host, by address, by port."""
+    """Somewhere to go: by host, by address, by port. Hosts without addresses are where DNS says."""
 
     name: Name
     hosts: Annotated[list[Text], Field(max_length=1000)] = []

@@ -28,7 +28,6 @@ from pointsman.policy.evaluate import holds, network
 from pointsman.policy.implied import Judge
 
 NEVER, ALWAYS = 0, 1
-_NONE: frozenset[Test] = frozenset()
 
 
 class Conditions:
@@ -44,7 +43,7 @@ class Conditions:
         self._mentions: list[int] = [0, 0]
         self._numbers: dict[object, int] = {}
         self._added: dict[tuple[int, bool], tuple[Formula, int]] = {}
-        self._tests: dict[str, dict[int, frozenset[Test]]] = {name: {} for name in self.attributes}
+        self._tests: dict[str, dict[int, tuple[Test, ...]]] = {name: {} for name in self.attributes}
 
     def add(self, formula: Formula, positive: bool = True) -> int:
         """Return the number of a formula, or of its negation."""
@@ -96,22 +95,22 @@ class Conditions:
         """Say whether a condition asks about an attribute."""
         return bool(self._mentions[number] & self._bits[name])
 
-    def tests(self, number: int, name: str) -> frozenset[Test]:
-        """Return the tests that a condition puts to an attribute."""
+    def tests(self, number: int, name: str) -> tuple[Test, ...]:
+        """Return the tests that a condition puts to an attribute, each once and always in the same order."""
         if not self._mentions[number] & self._bits[name]:
-            return _NONE
+            return ()
         known = self._tests[name]
         found = known.get(number)
         if found is None:
             literal = self._literals[number]
             if literal is not None:
-                found = frozenset((literal[0].test,))
+                found = (literal[0].test,)
             else:
                 bit = self._bits[name]
                 asking = [part for part in self._parts[number][1:] if self._mentions[part] & bit]
                 found = self.tests(asking[0], name)
-                for part in asking[1:]:
-                    found |= self.tests(part, name)
+                if len(asking) > 1:
+                    found = tuple(dict.fromkeys(test for part in asking for test in self.tests(part, name)))
             known[number] = found
         return found
 

@@ -142,8 +142,7 @@ def _asked(conditions: Conditions, state: State, name: str) -> list[Test]:
     found: dict[Test, None] = {}
     for items in lists(state):
         for number, _ in items:
-            tests = conditions.tests(number, name)
-            found.update(dict.fromkeys(tests if len(tests) < 2 else sorted(tests, key=repr)))
+            found.update(dict.fromkeys(conditions.tests(number, name)))
     return list(found)
 
 

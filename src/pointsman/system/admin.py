@@ -49,6 +49,10 @@ class Admin:
             connection.request(method, target)
             answer = connection.getresponse()
             text = answer.read().decode()
+        except TimeoutError as error:
+            raise Fault(
+                "envoy-busy", f"ask envoy for {target}", f"no answer within {connection.timeout:.0f} s"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise Fault("envoy-admin", f"ask envoy for {target}", str(error)) from error
         finally:

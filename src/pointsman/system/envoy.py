@@ -170,11 +170,15 @@ def _settle(place: Place, kind: str, text: str, version: str, within: float) -> 
     _replace(place, target, text)
     until = time.monotonic() + within
     while time.monotonic() < until:
-        if place.admin.version(kind) == version:
-            return
-        if place.admin.refused(kind) > refused:
-            _replace(place, target, before)
-            raise Fault("envoy-refused", f"apply {kind} {version}", _last_words(place))
+        try:
+            if place.admin.version(kind) == version:
+                return
+            if place.admin.refused(kind) > refused:
+                _replace(place, target, before)
+                raise Fault("envoy-refused", f"apply {kind} {version}", _last_words(place))
+        except Fault as fault:
+            if fault.label != "envoy-busy":  # while it takes over a large file it answers nobody
+                raise
         time.sleep(0.01)
     raise Fault("envoy-slow", f"apply {kind} {version}", f"not in effect after {within:.0f} s")
 

@@ -79,9 +79,9 @@ def test_the_files_are_what_a_reviewer_has_read() -> None:
     for name, text in _files().named().items():
         golden = GOLDEN / f"envoy_{Path(name).name}"
         readable = json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
-        if os.environ.get("POINTSMAN_GOLDEN"):
+        if os.environ.get("POINTSMAN_GOLDEN") == "write":
             golden.write_text(readable)
-        assert golden.read_text() == readable, f"`{golden.name}` differs; POINTSMAN_GOLDEN=1 writes it anew"
+        assert golden.read_text() == readable, f"`{golden.name}` differs; POINTSMAN_GOLDEN=write writes it anew"
 
 
 def test_the_same_policy_gives_the_same_bytes() -> None:

@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from pointsman.lab import names
+from pointsman.lab import names, spaces
 from pointsman.lab.names import Lab
 from pointsman.model.problem import Invalid
 
@@ -28,3 +29,17 @@ def test_a_lab_is_found_by_a_single_namespace_or_by_its_folder(tmp_path: Path, m
     monkeypatch.setattr(names, "ROOT", tmp_path / "labs")
 
     assert names.standing() == (Lab("one"), Lab("two"), Lab("x-gw-a"))
+
+
+@pytest.mark.parametrize("name", [f"r{2**22 + 1}", f"r{2**22 + 1}-gw0-3", f"pmt-r{2**22 + 1}-77-0-far"])
+def test_what_a_dead_run_made_is_swept(name: str) -> None:
+    assert spaces.swept(name, None)
+
+
+@pytest.mark.parametrize("name", [f"r{os.getpid()}-gw0-3", f"pmt-r{os.getpid()}-77-0-far", "try-1", "r1x", "pmt-mine"])
+def test_what_a_live_run_made_or_somebody_by_hand_is_not_swept(name: str) -> None:
+    assert not spaces.swept(name, None)
+
+
+def test_a_run_is_told_from_one_whose_name_goes_on() -> None:
+    assert [spaces.swept(name, "r12") for name in ("r12", "r12-a", "pmt-r12-7-0-x", "r123-a")] == [True] * 3 + [False]

@@ -5,7 +5,6 @@ import pytest
 from pointsman.model.problem import Invalid
 from pointsman.policy.load import load
 
-
 HEAD = "apiVersion: pointsman/v1\nkind: Policy\nmetadata: {name: test}\ndestinations:\n"
 
 

@@ -50,7 +50,7 @@ class Bench:
         self.lab = lab
         self.witness = witness
         self._ends = ends
-        self._talkers: dict[int, subprocess.Popen[str]] = {}
+        self._processes: dict[str, subprocess.Popen[str]] = {}
         self._mark = 0
         self.untouched: Mapping[str, tuple[str, ...]] = {}
 
@@ -58,7 +58,6 @@ class Bench:
         self, uid: int, to: str, port: int, protocol: str, segments: Sequence[bytes], answers: int, within: float = 8
     ) -> Talked:
         """Have one conversation as this user and return what came."""
-        talker = self._talker(uid)
         asked = {
             "to": to,
             "port": port,
@@ -67,14 +66,8 @@ class Bench:
             "answers": answers,
             "within": within,
         }
-        if talker.stdin is None or talker.stdout is None:
-            raise ValueError("the talker has no pipes")
-        talker.stdin.write(json.dumps(asked) + "\n")
-        talker.stdin.flush()
-        line = talker.stdout.readline()
-        if not line:
-            log = self.lab.log(world.INSTANCE, "talker").read_text()[-800:]
-            raise Fault("lab-talker", f"talk to `{to}`", f"the talker ended; {log.strip()}")
+        talker = self._running(f"talker-{uid}", [sys.executable, "-m", "pointsman.lab.attacks.talker", str(uid)])
+        line = self._exchange(talker, f"talker-{uid}", json.dumps(asked))
         found = json.loads(line)
         return Talked(bytes.fromhex(found["received"]), found["ended"])
 
@@ -91,9 +84,11 @@ class Bench:
 
     def send(self, name: str, uid: int) -> str:
         """Try one way out with the canary; return what the sender says of it."""
-        argv = [sys.executable, "-I", senders.__file__, name, str(uid), self.witness.canary.decode()]
-        done = on.run(self.lab, world.INSTANCE, argv)
-        return (done.stdout.strip().splitlines() or [f"failed: {done.stderr.strip()[-200:]}"])[-1]
+        sender = self._running("sender", [sys.executable, "-I", senders.__file__])
+        answer = self._exchange(sender, "sender", f"{name} {uid} {self.witness.canary.decode()}")
+        while (line := self._exchange(sender, "sender")) != "\n":
+            answer = line
+        return answer.strip()
 
     def start_agent(self, *options: str) -> None:
         """Start the agent and return once its tunnels are up."""
@@ -165,21 +160,34 @@ class Bench:
         said = outcome.observed(found, talked.ended, 1, reached)
         return said[6:-1] if said in {f"ROUTE({name})" for name in outcome.TUNNELS} else said
 
-    def _talker(self, uid: int) -> subprocess.Popen[str]:
-        if uid not in self._talkers:
-            argv = [sys.executable, "-m", "pointsman.lab.attacks.talker", str(uid)]
-            errors = self._ends.enter_context(self.lab.log(world.INSTANCE, "talker").open("ab"))
-            talker = subprocess.Popen(
+    def _running(self, name: str, argv: Sequence[str]) -> subprocess.Popen[str]:
+        """Return the process of this name on the instance, started when it is first needed."""
+        if name not in self._processes:
+            errors = self._ends.enter_context(self.lab.log(world.INSTANCE, name).open("ab"))
+            process = subprocess.Popen(
                 on.command(self.lab, world.INSTANCE, argv),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
-            self._ends.callback(talker.communicate)
-            self._ends.callback(talker.kill)
-            self._talkers[uid] = talker
-        return self._talkers[uid]
+            self._ends.callback(process.communicate)
+            self._ends.callback(process.kill)
+            self._processes[name] = process
+        return self._processes[name]
+
+    def _exchange(self, process: subprocess.Popen[str], name: str, asked: str = "") -> str:
+        """Send one line, if any, and return the next one that comes."""
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("the process has no pipes")
+        if asked:
+            process.stdin.write(asked + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            log = self.lab.log(world.INSTANCE, name).read_text()[-800:]
+            raise Fault("lab-process", f"ask `{name}`", f"it ended; {log.strip()}")
+        return line
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 
 API, STRANGER = ("198.51.100.81", 80), ("198.51.100.82", 443)
@@ -93,6 +94,13 @@ class _Flow:
         return head.split(b" ")[1].decode()
 
 
+KINDS: dict[str, Callable[[bytes, float], dict[str, int]]] = {
+    "flood": flood,
+    "flows": flows,
+    "flow": partial(flows, many=4),
+}
+
+
 def main() -> None:
     """Become the user and make the traffic."""
     kind, uid, canary, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode(), float(sys.argv[4])
@@ -100,7 +108,11 @@ def main() -> None:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     until = time.monotonic() + seconds
-    kinds = {"flood": flood, "flows": flows, "flow": partial(flows, many=4)}
+    kinds: dict[str, Callable[[bytes, float], dict[str, int]]] = {
+        "flood": flood,
+        "flows": flows,
+        "flow": partial(flows, many=4),
+    }
     sys.stdout.write(json.dumps(kinds[kind](canary, until)) + "\n")
 
 

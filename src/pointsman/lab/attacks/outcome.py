@@ -2,7 +2,8 @@
 
 An outcome is a sequence of terms, one per answer: `ROUTE(wg-a)`, a status such as `403`, `DENY` (any refusal),
 `CLOSED`, `REFUSED`, `RESET` (of one stream), `SILENCE`. What reached the origin without an answer follows as
-`REACHED(wg-a)`. Terms with `|` are alternatives. Details in brackets after a space, such as ` (0.4 s)`, are for the reader.
+`REACHED(wg-a)`. Terms with `|` are alternatives. Details in brackets after a space, such as ` (0.4 s)`,
+are for the reader.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Ways of getting a packet out, one function each: `python senders.py NAME UID CANARY` becomes that user first.
+"""Ways of getting a packet out, one function each. Each line of input, `NAME UID CANARY`, is one try by that user.
 
-Names ending in `_netraw` keep `CAP_NET_RAW`, all others nothing. The last line it prints says what the kernel or the
-other side answered; a refusal is no failure. Needs nothing but the standard library.
+Names ending in `_netraw` keep `CAP_NET_RAW`, all others nothing. The line that answers says what the kernel or
+the other side did; a refusal is no failure, and an empty line ends each answer. Needs nothing but the standard library.
 """
 
 import ctypes
@@ -309,7 +309,7 @@ def _stream(family: int, address: str, port: int, data: bytes) -> str:
 
 
 def _say(talk: socket.socket, address: str, port: int, data: bytes) -> str:
-    talk.settimeout(3)
+    talk.settimeout(1.5)
     talk.connect((address, port))
     talk.sendall(data)
     first = talk.recv(64).split(b"\r\n")[0].decode("latin-1")
@@ -371,10 +371,21 @@ def become(uid: int, netraw: bool) -> None:
 
 
 def main() -> None:
-    """Become the user, try one way out, and say what came of it."""
-    name, uid, canary = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode()
-    become(uid, name.endswith("_netraw"))
-    sys.stdout.write(_tried(SENDERS[name], canary) + "\n")
+    """Try one way out for each line `NAME UID CANARY`, each in a process of its own, and say what came of it."""
+    for line in sys.stdin:
+        name, uid, canary = line.split()
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            try:
+                become(int(uid), name.endswith("_netraw"))
+                sys.stdout.write(_tried(SENDERS[name], canary.encode()) + "\n")
+            finally:
+                sys.stdout.flush()
+                os._exit(0)
+        os.waitpid(child, 0)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from pointsman.cli.cases import run_cases
+from pointsman.model.problem import Invalid
+
+POLICY = Path(__file__).parents[3] / "examples" / "policy.yaml"
+HEAD = "apiVersion: pointsman/v1\nkind: PolicyTest\ncases:\n"
+
+
+def outcomes(tmp_path: Path, *cases: str) -> list[tuple[str, str, bool]]:
+    (tmp_path / "cases.yaml").write_text(HEAD + "".join(f"  - {case}\n" for case in cases))
+    return [(o.expected, o.decided, o.passed) for o in run_cases(POLICY, tmp_path / "cases.yaml")]
+
+
+def test_a_case_passes_where_all_that_is_expected_was_decided(tmp_path: Path) -> None:
+    read = "{name: a, url: 'http://public.example/', expect: {profile: plain, rule: public-read}}"
+    other = "{name: b, url: 'http://public.example/', expect: {profile: plain, rule: payment-calls}}"
+    deny = "{name: c, url: 'http://records.example/', expect: {deny: true}}"
+
+    assert outcomes(tmp_path, read, other, deny) == [
+        ("profile plain, rule public-read", "profile plain, rule public-read", True),
+        ("profile plain, rule payment-calls", "profile plain, rule public-read", False),
+        ("deny true", "deny true, rule default", True),
+    ]
+
+
+def test_a_case_that_expects_nothing_does_not_pass(tmp_path: Path) -> None:
+    assert [o[2] for o in outcomes(tmp_path, "{name: a, url: 'http://public.example/', expect: {}}")] == [False]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "{name: a, expect: {deny: true}}",
+        "{name: a, url: 'http://x/', expect: {deny: false}}",
+        "{name: a, url: 'http://x/', expect: {status: 200}}",
+        "{name: a, url: 'http://x/', expct: {deny: true}}",
+        "7",
+    ],
+)
+def test_a_case_that_is_none_is_a_problem_with_its_place(tmp_path: Path, case: str) -> None:
+    with pytest.raises(Invalid) as invalid:
+        outcomes(tmp_path, case)
+    assert all(problem.place.line >= 3 for problem in invalid.value.problems)

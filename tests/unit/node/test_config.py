@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pointsman.model.problem import Invalid
+from pointsman.model.profile import Level
+from pointsman.model.tunnel import Entry, Kind
+from pointsman.node.config import load_node
+
+GOOD = {
+    "apiVersion": "pointsman/v1",
+    "kind": "Node",
+    "policy": "policy.yaml",
+    "users": {"proxy": 64001, "tunnels": 64002},
+    "uplinks": ["eth0"],
+    "tunnels": [
+        {"name": "direct", "kind": "direct", "level": "none", "device": "eth0", "labels": {"b": "2", "a": "1"}}
+    ],
+}
+
+
+def problems(tmp_path: Path, **changed: object) -> list[str]:
+    return written(tmp_path, yaml.safe_dump({**GOOD, **changed}).encode())
+
+
+def written(tmp_path: Path, text: bytes) -> list[str]:
+    file = tmp_path / "node.yaml"
+    file.write_bytes(text)
+    with pytest.raises(Invalid) as invalid:
+        load_node(file)
+    assert all(problem.place.file == str(file) for problem in invalid.value.problems)
+    return [problem.label for problem in invalid.value.problems]
+
+
+def test_paths_count_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "runtime": "run", "state": "/var/lib/x"}))
+
+    node = load_node(tmp_path / "node.yaml")
+
+    assert (node.policy, node.runtime, node.state) == (tmp_path / "policy.yaml", tmp_path / "run", Path("/var/lib/x"))
+    assert (node.proxy_uid, node.tunnel_uid, node.http, node.auto) == (64001, 64002, ((80, 80),), ())
+    assert node.entries == (Entry("direct", Kind.DIRECT, Level.NONE, (("a", "1"), ("b", "2")), "", "eth0"),)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    tunnels = [
+        {"name": "a", "kind": "wireguard", "level": "strong"},
+        {"name": "a", "kind": "direct", "level": "none", "device": "eth1"},
+        {"name": "b", "kind": "direct", "level": "none"},
+    ]
+    found = problems(
+        tmp_path,
+        tunnels=tunnels,
+        resolvers=["dns.example"],
+        capture={"http": [80], "auto": [80]},
+        users={"proxy": "nobody-of-this-name", "tunnels": 64002},
+    )
+
+    assert sorted(found) == [
+        "duplicate-name",
+        "duplicate-port",
+        "malformed",
+        "missing-field",
+        "missing-field",
+        "not-an-uplink",
+        "unknown-user",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "label"),
+    [
+        ({"polcy": "x"}, "unknown-field"),
+        ({"policy": 7}, "malformed"),
+        ({"uplinks": []}, "malformed"),
+        ({"uplinks": ["eth0\n}; flush ruleset"]}, "malformed"),
+        ({"capture": {"http": [0]}}, "malformed"),
+        ({"capture": {"http": [65536]}}, "malformed"),
+        ({"capture": {"http": ["80"]}}, "malformed"),
+        ({"workers": 0}, "malformed"),
+        ({"inbound": [True]}, "malformed"),
+        ({"tunnels": []}, "malformed"),
+        ({"tunnels": [{"name": "../x", "kind": "direct", "level": "none", "device": "eth0"}]}, "malformed"),
+        ({"tunnels": [{"name": "x", "kind": "ipsec", "level": "none"}]}, "malformed"),
+        ({"tunnels": [{"name": "x", "kind": "direct", "level": "best", "device": "eth0"}]}, "malformed"),
+        ({"apiVersion": "pointsman/v9"}, "malformed"),
+        ({"kind": "Policy"}, "malformed"),
+    ],
+)
+def test_hostile_fields_are_refused(tmp_path: Path, changed: dict[str, object], label: str) -> None:
+    assert label in problems(tmp_path, **changed)
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        {"proxy": 64001, "tunnels": 64001},
+        {"proxy": 0, "tunnels": 64002},
+        {"proxy": 64001, "tunnels": 0},
+        {"proxy": -1, "tunnels": 64002},
+        {"proxy": 64001, "tunnels": 4294967295},
+        {"proxy": 64001, "tunnels": 64002, "exempt": [64001]},
+    ],
+)
+def test_the_guard_s_users_are_two_of_their_own(tmp_path: Path, users: dict[str, object]) -> None:
+    assert set(problems(tmp_path, users=users)) <= {"unfit-user", "malformed"}
+
+
+@pytest.mark.parametrize("text", [b"", b"- a", b"\xff\xfe", b"a: [", b"a: &a [*a]", b"x" * 40_000_000, b"\0"])
+def test_what_is_no_node_file_is_refused(tmp_path: Path, text: bytes) -> None:
+    assert written(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="cannot be read"):
+        load_node(tmp_path / "none.yaml")

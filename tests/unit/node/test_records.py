@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pointsman.node.records import Follower, Tally, host_of, parse, rotate
+
+SOURCES = {"vault@a": frozenset({"10.71.0.2", "fd71::2"})}
+
+
+def record(**more: object) -> dict[str, object]:
+    return {"rule": "r", "code": 200, "lane": "vault@a", "source": "10.71.0.2:4711", **more}
+
+
+@pytest.mark.parametrize(
+    ("seen", "right"),
+    [
+        (record(), True),
+        (record(source="[fd71::2]:4711"), True),
+        (record(source="192.0.2.10:4711"), False),
+        (record(source=None, code=503), True),  # it did not leave
+        (record(lane=None, source=None, code=403), True),
+        (record(lane="gone@b", source="10.9.9.9:1"), True),  # nothing is known of it any more
+    ],
+)
+def test_a_request_that_left_from_another_address_is_misrouted(seen: dict[str, object], right: bool) -> None:
+    tally = Tally()
+
+    assert (tally.add(seen, SOURCES), tally.misrouted) == (right, int(not right))
+
+
+def test_requests_are_counted_by_rule_profile_tunnel_and_code() -> None:
+    tally = Tally()
+    for seen in (record(), record(), record(code=None, rule=None), record(lane=None, code=403)):
+        tally.add(seen, {})
+
+    assert tally.requests == {
+        ("r", "vault", "a", "200"): 2,
+        ("", "vault", "a", "0"): 1,
+        ("r", "", "", "403"): 1,
+    }
+
+
+def test_lines_that_are_no_records_are_none() -> None:
+    assert [parse(line) for line in (b"", b"[]", b"7", b"{", b"\xff", b'{"a": 1}')] == [None] * 5 + [{"a": 1}]
+
+
+@pytest.mark.parametrize(("point", "host"), [("1.2.3.4:5", "1.2.3.4"), ("[::1]:5", "::1"), ("", "")])
+def test_the_host_of_a_point(point: str, host: str) -> None:
+    assert host_of(point) == host
+
+
+def test_a_follower_yields_whole_lines_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    follower = Follower(path)
+    assert list(follower.lines()) == []  # not there yet
+
+    with path.open("ab", buffering=0) as file:
+        file.write(b"one\ntw")
+        assert list(follower.lines()) == [b"one"]
+        file.write(b"o\n\nthree\n")
+        assert list(follower.lines()) == [b"two", b"three"]
+        assert list(follower.lines()) == []
+
+
+def test_a_follower_that_skips_begins_with_what_comes(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"old\n")
+    follower = Follower(path)
+    follower.skip()
+
+    with path.open("ab") as file:
+        file.write(b"new\n")
+
+    assert list(follower.lines()) == [b"new"]
+
+
+def test_a_follower_loses_nothing_across_rotations(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    follower = Follower(path)
+    seen: list[bytes] = []
+    written = []
+    writer = path.open("ab", buffering=0)
+    for number in range(100):
+        line = json.dumps({"number": number}).encode()
+        written.append(line)
+        writer.write(line + b"\n")
+        if number % 7 == 0:
+            seen += follower.lines()
+        if number % 10 == 0:
+            seen += follower.lines()
+            assert rotate(path, largest=1)
+            writer.write(b'"late"\n')  # the writer has not opened the new file yet
+            written.append(b'"late"')
+            writer.close()
+            writer = path.open("ab", buffering=0)
+    writer.close()
+    seen += follower.lines()
+
+    assert seen == written
+
+
+def test_a_rotation_bounds_how_much_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for number in range(9):
+        path.write_text(f"{number}" * 10)
+        assert rotate(path, largest=10, kept=4)
+
+    assert {p.name: p.read_text()[0] for p in tmp_path.iterdir()} == {"log.1": "8", "log.2": "7", "log.3": "6"}
+
+
+def test_a_small_file_and_none_stay_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("x")
+
+    assert (rotate(tmp_path / "log", largest=2), rotate(tmp_path / "none")) == (False, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
