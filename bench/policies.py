@@ -16,6 +16,7 @@ from pointsman.model.fault import Fault
 
 SHAPES = ("exact", "interleaved", "regex-heavy", "regex-only")
 PER_TEAM = 20
+_STRIDE = 7919  # a prime: no size is a multiple of it
 ADDRESS = "192.0.2.1"
 HOST = "origin.example"
 TEAM = "x-team"
@@ -68,8 +69,8 @@ def condition(shape: str, number: int) -> str:
 
 
 def keys(shape: str, rules: int, most: int = 1000) -> tuple[Key, ...]:
-    """Return requests that meet rules evenly spread over the policy, each another one."""
-    return tuple(_key(shape, place * rules // min(rules, most)) for place in range(min(rules, most)))
+    """Return requests that meet rules spread over the whole policy, each another one."""
+    return tuple(_key(shape, place * _STRIDE % rules) for place in range(min(rules, most)))
 
 
 def _key(shape: str, number: int) -> Key:

@@ -1,7 +1,8 @@
 """Run commands on the lab's hosts, and find and end what runs there.
 
 A command sees its host's network, and of the file system its host's own /sys, /run/wireguard, /etc/hosts and
-/etc/resolv.conf, by a mount namespace of its own; everything else is the machine's. `pointsman` there means the lab's agent.
+/etc/resolv.conf, by a mount namespace of its own; everything else is the machine's. `pointsman` there means the lab's
+agent.
 """
 
 import os

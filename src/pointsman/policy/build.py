@@ -14,8 +14,9 @@ from pointsman.policy.split import ByPrefix, ByTest, ByValue, Cell, Plan, State,
 DEPTH = 54
 # Leaves per rule that a policy may unfold to, and the number below which nobody cares.
 PER_RULE, FREE = 16, 4096
-# Leaves beyond that for what is said where something is absent, so that small policies need no lists for it.
-SPARE = 16 * FREE
+# What may be spent beyond that on what is said where something is absent, so that small policies need no lists for it.
+# It is counted in rules of all lists that could apply, of which few leaves are left in the end.
+SPARE = 64 * FREE
 _NEXT = -1
 
 
@@ -76,7 +77,7 @@ class Builder:
 
     def _granted(self, state: State, allowed: float) -> float:
         """Return what a state in which something is absent may unfold to: more than its share, while that lasts."""
-        more = min(FREE / 2 - allowed, self._spare) if len(state.worlds) > 1 else 0
+        more = min(4 * FREE - allowed, self._spare) if len(state.worlds) > 1 else 0
         if more <= 0:
             return allowed
         self._spare -= more

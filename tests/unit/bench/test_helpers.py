@@ -18,16 +18,15 @@ def test_every_request_of_a_shape_meets_another_rule(shape: str) -> None:
 
     decisions = [decide(compiled, context) for context in contexts]
 
-    assert [one.rule for one in decisions] == [f"rule-{number}" for number in range(60)]
+    assert sorted(one.rule for one in decisions) == sorted(f"rule-{number}" for number in range(60))
     assert all(isinstance(one, Permit) for one in decisions)
 
 
 def test_requests_are_spread_over_all_rules() -> None:
-    assert policies.keys("interleaved", 20_000, 4) == (
-        policies.Key("team-0", "/elsewhere"),
-        policies.Key("nobody", "/items/5000") if 5000 % 2 else policies.Key("team-5000", "/elsewhere"),
-        policies.Key("team-10000", "/elsewhere"),
-        policies.Key("team-15000", "/elsewhere"),
+    assert policies.keys("exact", 20_000, 3) == (
+        policies.Key("team-0", "/items/0"),
+        policies.Key("team-395", "/items/19"),
+        policies.Key("team-791", "/items/18"),
     )
 
 
