@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pointsman.cli import show
+from pointsman.cli.client import Client, NoAgent
 from pointsman.cli.node import DEFAULT_RUNTIME, AsJson, Runtime
 
 app = typer.Typer(no_args_is_help=True, help="What was decided, request by request.")
@@ -57,6 +58,12 @@ def _lines(runtime: Path, past: int, follow: bool) -> Iterator[bytes]:
     from pointsman.node.records import Follower, parse
 
     path = runtime / "proxy" / "decisions.log"
+    try:
+        Client(runtime, timeout=5).get("/v1/status")
+    except NoAgent as nobody:
+        if not path.exists():
+            raise
+        show.error(f"warning: {nobody}; these are the records that the proxy leaves")
     follower = Follower(path)
     seen = [line for line in follower.lines() if parse(line)]
     yield from seen[-past:] if past else ()

@@ -12,7 +12,7 @@ from pointsman.cli.node import DEFAULT_RUNTIME, AsJson, Runtime
 
 def doctor(
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Node file; else the running agent's.", exists=True)
+        Path | None, typer.Option("--config", "-c", help="Node file; else the running agent's.")
     ] = None,
     runtime: Runtime = DEFAULT_RUNTIME,
     json: AsJson = False,
@@ -22,13 +22,13 @@ def doctor(
     Example: pointsman doctor -c node.yaml
     """
     from pointsman.node import boot
-    from pointsman.node.config import load_node
+    from pointsman.node.config import read_node
     from pointsman.node.doctor import examine
 
     known = config or boot.node_file(runtime)
     if known is None:
         raise NoAgent(f"no agent runs at `{runtime}`: name a node file with `-c FILE`")
-    findings = examine(load_node(known))
+    findings = examine(read_node(known))
     if json:
         show.as_json([{"what": f.what, "level": f.level, "detail": f.detail} for f in findings])
     else:

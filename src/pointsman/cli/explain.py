@@ -1,6 +1,5 @@
 """The command that says why a request travels as it does, by the enforcer's own code."""
 
-import json as json_module
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,19 +21,19 @@ def explain(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="As if a verified token said so.")
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="File with an identity token, to be verified.", exists=True)
+        Path | None, typer.Option(help="File with an identity token, to be verified.")
     ] = None,
-    uid: Annotated[int | None, typer.Option(help="User id behind the socket.")] = None,
+    uid: Annotated[int | None, typer.Option(min=0, max=0xFFFFFFFE, help="User id behind the socket.")] = None,
     address: Annotated[str, typer.Option(help="Address that the connection goes to.")] = "",
     grpc: Annotated[bool, typer.Option(help="A gRPC call.")] = False,
     curl: Annotated[str, typer.Option(metavar="LINE", help="A curl line instead of a URL.")] = "",
-    har: Annotated[Path | None, typer.Option(metavar="FILE", help="A HAR file instead of a URL.", exists=True)] = None,
+    har: Annotated[Path | None, typer.Option(metavar="FILE", help="A HAR file instead of a URL.")] = None,
     entry: Annotated[int, typer.Option(min=1, help="Which entry of the HAR file.")] = 1,
     policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A policy, instead of the one in force.", exists=True)
+        Path | None, typer.Option(metavar="FILE", help="A policy, instead of the one in force.")
     ] = None,
     node: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A node file: its tunnels, as if all were up.", exists=True)
+        Path | None, typer.Option(metavar="FILE", help="A node file: its tunnels, as if all were up.")
     ] = None,
     runtime: Runtime = DEFAULT_RUNTIME,
     json: AsJson = False,
@@ -44,6 +43,8 @@ def explain(
     Example: pointsman explain http://records.example/patients/7 --claim role=admin --uid 1000
     """
     from pointsman.cli.asked import Asked, from_curl, from_har, headers_of
+    from pointsman.cli.claims import claims_of
+    from pointsman.cli.files import read_text
     from pointsman.cli.reasons import reasons
     from pointsman.model.problem import Invalid, Place, Problem
 
@@ -57,8 +58,8 @@ def explain(
         asked = Asked(method, url, headers_of(header or ()), address, uid, grpc)
     claims: Mapping[str, object] | None = None
     if claim:
-        claims = {name: _value(text) for name, _, text in (one.partition("=") for one in claim)}
-    token = token_file.read_text(errors="replace").strip() if token_file else ""
+        claims = claims_of(claim, "--claim")
+    token = read_text(token_file).strip() if token_file else ""
     if claim and token:
         raise Invalid([Problem(Place("--claim"), "two-identities", "claims and a token at once", "give one of them")])
     answer = reasons(asked, claims, token, policy, node, runtime, time.time())
@@ -69,18 +70,20 @@ def explain(
 
 
 def _print(answer: dict[str, Any]) -> None:
-    show.table(
-        "context",
-        ("attribute", "value", "source", "absent because"),
-        [(c["attribute"], _shown(c["value"]), c["source"], c["absent"]) for c in answer["context"]],
-    )
-    print()
-    show.table(
-        "compared",
-        ("attribute", "with", "answer"),
-        [(t["attribute"], t["asked"], t["answer"]) for t in answer["trace"]],
-    )
-    print()
+    if answer["context"]:
+        show.table(
+            "context",
+            ("attribute", "value", "source", "absent because"),
+            [(c["attribute"], _shown(c["value"]), c["source"], c["absent"]) for c in answer["context"]],
+        )
+        print()
+    if answer["trace"]:
+        show.table(
+            "compared",
+            ("attribute", "with", "answer"),
+            [(t["attribute"], t["asked"], t["answer"]) for t in answer["trace"]],
+        )
+        print()
     print(f"decision: {show.plain(answer['decision'])}")
     if answer["rule"]:
         print(f"rule:     {show.plain(answer['rule'])}")
@@ -91,13 +94,6 @@ def _print(answer: dict[str, Any]) -> None:
             print(f"          {show.plain(objection)}")
     for assumed in answer["assumed"]:
         print(f"assumed:  {show.plain(assumed)}")
-
-
-def _value(text: str) -> object:
-    try:
-        return json_module.loads(text)
-    except ValueError:
-        return text
 
 
 def _shown(value: object) -> str:

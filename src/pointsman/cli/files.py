@@ -17,9 +17,9 @@ def checked(file: Path, node: Path | None) -> Loaded:
     if node is None:
         return loaded
     from pointsman.node.boot import pool_of
-    from pointsman.node.config import load_node
+    from pointsman.node.config import read_node
 
-    config = load_node(node)
+    config = read_node(node)
     pool_of(config, node)
     problems = unsatisfiable(loaded.policy.profiles, config.entries, loaded.places)
     if problems:
@@ -31,9 +31,9 @@ def facts_of(node: Path | None) -> Mapping[str, Value]:
     """Return the facts that a node file declares."""
     if node is None:
         return {}
-    from pointsman.node.config import load_node
+    from pointsman.node.config import read_node
 
-    return {f"node.{name}": value for name, value in load_node(node).facts}
+    return {f"node.{name}": value for name, value in read_node(node).facts}
 
 
 def read_bytes(file: Path) -> bytes:

@@ -9,14 +9,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pointsman.cli.claims import claims_of
+
 app = typer.Typer(help="A small world of network namespaces to try things in (root).", no_args_is_help=True)
 Name = Annotated[str | None, typer.Option("--name", help="Which lab; several can stand at once.")]
+
+
+def _hosts(incomplete: str) -> list[str]:
+    from pointsman.lab import world
+
+    return [each.name for each in world.HOSTS if each.name.startswith(incomplete)]
 
 
 @app.command()
 def up(
     name: Name = None,
-    policy: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The instance's policy.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="The instance's policy.")] = None,
     agent: Annotated[bool, typer.Option(help="Start the agent on the instance.")] = True,
 ) -> None:
     """Bring up instance, three gateways and origin; with a policy also the agent.
@@ -29,13 +37,17 @@ def up(
     lab = names.lab(name or names.default_name())
     life.up(lab, policy)
     if policy is not None and agent:
-        start_agent(lab)
+        try:
+            start_agent(lab)
+        except BaseException:
+            life.down(lab)
+            raise
     print(f"lab `{lab.name}` is up; look around: pointsman lab exec --name {lab.name} instance -- ip address")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def exec(  # noqa: A001
-    host: str,
+    host: Annotated[str, typer.Argument(autocompletion=_hosts)],
     argv: Annotated[list[str], typer.Argument(metavar="CMD…")],
     name: Name = None,
     uid: Annotated[int | None, typer.Option(help="Run it as this user.")] = None,
@@ -91,8 +103,7 @@ def token(
         raise typer.BadParameter(f"`{algorithm}` is not ES256 or RS256")
     lab = names.lab(name or names.default_name())
     _must_stand(lab.keys, lab.name)
-    pairs = [claim.partition("=") for claim in claims or ()]
-    print(clients.token(lab, algorithm, lifetime, **{key: _value(text) for key, _, text in pairs}))
+    print(clients.token(lab, algorithm, lifetime, **claims_of(claims or (), "CLAIM")))
 
 
 @app.command()
@@ -103,7 +114,10 @@ def down(name: Name = None) -> None:
     """
     from pointsman.lab import life, names
 
-    life.down(names.lab(name or names.default_name()))
+    lab = names.lab(name or names.default_name())
+    stood = lab.folder.exists() or lab in names.standing()
+    life.down(lab)
+    print(f"lab `{lab.name}` is down" if stood else f"lab `{lab.name}` was not up: nothing to take down")
 
 
 def _must_stand(path: Path, name: str) -> None:
@@ -111,13 +125,6 @@ def _must_stand(path: Path, name: str) -> None:
 
     if not path.exists():
         raise Fault("lab-down", f"look into lab `{name}`", f"it is not up; try: pointsman lab up --name {name}")
-
-
-def _value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _show(found: dict[str, object]) -> None:

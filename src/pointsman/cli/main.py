@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -10,7 +11,7 @@ from pointsman import __version__
 from pointsman.cli import show
 from pointsman.cli.client import NoAgent, Refused
 from pointsman.model.fault import Fault
-from pointsman.model.problem import Invalid
+from pointsman.model.problem import Invalid, Place, Problem
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused or a check failed, 2 wrong usage, 3 no agent answers, 4 the host failed us.
@@ -24,6 +25,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What a request is decides how it travels."""
 
 
 @app.command()
@@ -41,23 +57,32 @@ def main() -> None:
 
     calm()
     register.commands(app)
+    json = show.wants_json(sys.argv[1:])
     try:
         app()
     except Invalid as invalid:
-        show.problems(invalid.problems)
+        show.problems_as_json(invalid.problems) if json else show.problems(invalid.problems)
         sys.exit(1)
     except Refused as refused:
-        show.error(str(refused), refused.problems)
+        _tell(str(refused), refused.problems, json)
         sys.exit(1)
     except NoAgent as nobody:
-        show.error(str(nobody))
+        _tell(str(nobody), [], json)
         sys.exit(3)
     except Fault as fault:
-        show.error(str(fault))
+        _tell(str(fault), [], json)
         sys.exit(4)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _tell(message: str, details: list[str], json: bool) -> None:
+    if json:
+        found = [show.problem_json(Problem(Place(), "refused", detail)) for detail in details]
+        show.as_json({"error": message, "problems": found})
+    else:
+        show.error(message, details)
 
 
 def calm() -> None:

@@ -1,6 +1,7 @@
 """Commands that start, ask and end the agent of this host."""
 
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from pointsman.cli.client import Client, NoAgent
 Runtime = Annotated[
     Path, typer.Option("--runtime", envvar="POINTSMAN_RUNTIME", help="Runtime folder of the agent.", show_default=True)
 ]
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Node file.", exists=True, dir_okay=False)]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Node file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value for programs.")]
 DEFAULT_RUNTIME = Path("/run/pointsman")
 
@@ -33,9 +34,17 @@ def up(
 
     seconds = duration(confirm_within) if confirm_within else None
     if detach:
-        boot.detached(config, observe=observe, confirm_within=seconds)
+        _steered(boot.detached(config, observe=observe, confirm_within=seconds))
         return
     boot.run(config, observe=observe, confirm_within=seconds)
+
+
+def _steered(runtime: Path) -> None:
+    answer = Client(runtime).get("/v1/status")
+    usable = sum(bool(profile["tunnel"]) for profile in answer["profiles"])
+    print(f"{answer['state']}: policy {answer['policy']['name']}, {usable} of {len(answer['profiles'])} profiles usable")
+    if answer["confirm_within"] is not None:
+        print(f"everything is undone in {answer['confirm_within']:.0f} s unless `pointsman confirm` comes before")
 
 
 def close(config: ConfigFile) -> None:
@@ -64,7 +73,9 @@ def down(
         known = config or boot.node_file(runtime)
         if known is None:
             raise
-        boot.remove(known)
+        if not boot.remove(known):
+            print("down: nothing of ours was here")
+            return
         faults = []
     for fault in faults:
         show.error(fault)
@@ -76,12 +87,12 @@ def confirm(runtime: Runtime = DEFAULT_RUNTIME) -> None:
 
     Example: pointsman confirm
     """
-    Client(runtime).post("/v1/confirm")
-    print("confirmed")
+    pending = Client(runtime).post("/v1/confirm")["confirmed"]
+    print("confirmed" if pending else "nothing was waiting to be confirmed")
 
 
 def break_glass(
-    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded. Needed to open.")] = "",
     for_: Annotated[str, typer.Option("--for", metavar="TIME", help="For how long, like 10m; at most 24h.")] = "10m",
     end: Annotated[bool, typer.Option("--end", help="Close again now.")] = False,
     runtime: Runtime = DEFAULT_RUNTIME,
@@ -94,6 +105,8 @@ def break_glass(
         Client(runtime).post("/v1/close-glass")
         print("closed")
         return
+    if not reason.strip():
+        raise typer.BadParameter('say why with `--reason "…"`; it is recorded')
     answer = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})
     print(f"open for {for_}, until {answer['until']}")
 
@@ -116,7 +129,7 @@ def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
                 answer["state"],
                 policy["name"],
                 policy["version"][:12],
-                policy["rules"],
+                f"{policy['rules'] - 1} + default",
                 f"pid {answer['proxy']['pid']}",
                 answer["counts"]["requests"],
                 answer["counts"]["refused"],
@@ -124,6 +137,11 @@ def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
             )
         ],
     )
+    if glass := answer["break_glass"]:
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + glass["seconds_left"]))
+        print(show.plain(f"the host is open until {until}: {glass['reason'] or 'no reason is known'}"))
+    if answer["confirm_within"] is not None:
+        print(f"everything is undone in {answer['confirm_within']:.0f} s unless `pointsman confirm` comes before")
     print()
     show.table(
         "profiles",
@@ -161,7 +179,7 @@ def tunnels(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
     show.table(
         "tunnels",
         ("tunnel", "kind", "level", "state", "device", "addresses", "mtu", "handshake", "holder", "why"),
-        map(_tunnel, answer),
+        [_tunnel(tunnel) for tunnel in answer],
     )
 
 

@@ -1,7 +1,8 @@
 """Commands that check, compile, test and apply a policy."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from pointsman.cli.node import DEFAULT_RUNTIME, AsJson, Runtime
 app = typer.Typer(no_args_is_help=True, help="Check, compile, test and apply a policy.")
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy.")]
 NodeFile = Annotated[
-    Path | None, typer.Option("--node", help="Node file: its tunnels and facts take part.", exists=True, dir_okay=False)
+    Path | None, typer.Option("--node", help="Node file: its tunnels and facts take part.")
 ]
 
 
@@ -23,24 +24,15 @@ def check(file: PolicyFile, node: NodeFile = None, json: AsJson = False) -> None
     Example: pointsman policy check examples/policy.yaml --node node.yaml
     """
     from pointsman.cli.files import checked
-    from pointsman.model.problem import Invalid
 
-    try:
-        loaded = checked(file, node)
-    except Invalid as invalid:
-        if json:
-            show.as_json({"valid": False, "problems": [show.problem_json(problem) for problem in invalid.problems]})
-        else:
-            show.problems(invalid.problems)
-        raise typer.Exit(1) from None
-    policy = loaded.policy
+    policy = checked(file, node).policy
     if json:
         show.as_json(
             {"valid": True, "name": policy.name, "version": policy.version, "rules": len(policy.rules), "problems": []}
         )
     else:
         print(
-            f"{file}: no problems; {len(policy.rules)} rules, {len(policy.profiles)} profiles, "
+            f"{file}: no problems; {_rules(policy.rules)}, {len(policy.profiles)} profiles, "
             f"version {policy.version[:12]}"
         )
 
@@ -49,7 +41,7 @@ def check(file: PolicyFile, node: NodeFile = None, json: AsJson = False) -> None
 def compile_(
     file: PolicyFile,
     node: NodeFile = None,
-    show_: Annotated[bool, typer.Option("--show", help="Say what it costs, and which rules multiply.")] = True,
+    show_: Annotated[bool, typer.Option("--show", help="Say what it costs, in which order it asks, and which rules multiply.")] = False,
     json: AsJson = False,
 ) -> None:
     """Compile the decision diagram and say what it costs the data plane.
@@ -67,7 +59,7 @@ def compile_(
     compiled = compile_policy(loaded.policy, facts_of(node))
     seconds = time.perf_counter() - begun
     found = cost(compiled.root)
-    answer = {
+    answer: dict[str, Any] = {
         "policy": loaded.policy.name,
         "version": loaded.policy.version,
         "rules": len(loaded.policy.rules),
@@ -75,16 +67,21 @@ def compile_(
         "leaves": found.leaves,
         "depth": found.depth,
         "order": list(compiled.order),
+        "multiplied": {loaded.policy.rules[rule].name: times for rule, times in found.multiplied},
     }
     if json:
         show.as_json(answer)
-    elif show_:
-        show.table(f"policy {loaded.policy.name}", ("what", "how much"), list(answer.items()))
+        return
+    print(f"{file}: {_rules(loaded.policy.rules)} make {found.leaves} leaves, at most {found.depth} deep")
+    if show_:
+        rows = {**answer, "order": ", ".join(compiled.order)}
+        rows["multiplied"] = ", ".join(f"{name} {times} times" for name, times in answer["multiplied"].items()) or "none"
+        show.table(f"policy {loaded.policy.name}", ("what", "how much"), list(rows.items()))
 
 
 @app.command("test")
 def run_tests(
-    file: PolicyFile, cases: Annotated[Path, typer.Argument(metavar="CASES", exists=True)], json: AsJson = False
+    file: PolicyFile, cases: Annotated[Path, typer.Argument(metavar="CASES")], json: AsJson = False
 ) -> None:
     """Run a file of requests with expected decisions; exit 1 if any differs.
 
@@ -123,3 +120,9 @@ def apply(file: PolicyFile, runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = F
         show.as_json(answer)
     else:
         print(f"policy {answer['policy']} is in force, version {answer['version'][:12]}, after {answer['seconds']} s")
+
+
+def _rules(rules: Sequence[object]) -> str:
+    """Say how many rules there are; the last one is the default."""
+    count = len(rules) - 1
+    return f"{count} rule{'' if count == 1 else 's'} and the default"

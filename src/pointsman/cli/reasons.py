@@ -83,14 +83,14 @@ def _world(
 ) -> tuple[Policy, tuple[Tunnel, ...], tuple[Lease, ...], Mapping[str, Value]]:
     from pointsman.node import applied
     from pointsman.node.boot import node_file as last_node_file
-    from pointsman.node.config import load_node
+    from pointsman.node.config import read_node
     from pointsman.node.resolve import placed
     from pointsman.policy.load import load_policy
 
     known = node_file or last_node_file(runtime)
     if policy_file is None and known is None:
         raise NoAgent(f"no agent runs at `{runtime}`: name a policy with `--policy FILE`")
-    node = load_node(known) if known else None
+    node = read_node(known) if known else None
     if policy_file is not None:
         policy = load_policy(read_bytes(policy_file), str(policy_file), reader(policy_file.parent))
     elif node is not None:
@@ -110,13 +110,13 @@ def _world(
 
 
 def _declared(node_file: Path | None) -> tuple[Tunnel, ...]:
-    from pointsman.node.config import load_node
+    from pointsman.node.config import read_node
 
     if node_file is None:
         return ()
     return tuple(
         Tunnel(e.name, e.kind, e.level, e.labels, State.UP, e.device or "as-if-up", (), (), 0, 0)
-        for e in load_node(node_file).entries
+        for e in read_node(node_file).entries
     )
 
 
@@ -141,11 +141,12 @@ def _live(tunnel: Mapping[str, Any]) -> Tunnel:
 def _identity(
     request: Request, claims: Mapping[str, object] | None, token: str, policy: Policy, now: float
 ) -> tuple[Mapping[str, object] | None, tuple[str, ...]]:
-    if claims is not None:
-        return claims, ("the claims are taken as if a verified token had them",)
     identity = policy.identity
     if identity is None:
-        return None, ()
+        ignored = "the policy has no identity: claims and tokens say nothing to it"
+        return None, (ignored,) if claims is not None or token else ()
+    if claims is not None:
+        return claims, ("the claims are taken as if a verified token had them",)
     sent = token or ",".join(value for name, value in request.headers if name == identity.header)
     sent = sent.removeprefix(identity.prefix) if identity.prefix else sent
     if not sent:

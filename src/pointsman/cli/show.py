@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -24,13 +25,33 @@ def as_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their column names. Text of others is shown as it is, never read as markup."""
+    """Print rows under their column names; where the terminal is too narrow for them, each row as a list.
+
+    Text of others is shown as it is, never read as markup.
+    """
+    terminal, listed = Console(highlight=False), [[_cell(cell) for cell in row] for row in rows]
+    widths = [
+        max((cell.cell_len for cell in column), default=0) for column in zip(map(Text, columns), *listed, strict=True)
+    ]
+    if terminal.is_terminal and sum(widths) + 2 * len(widths) > terminal.width and len(columns) > 3:
+        _stacked(terminal, title, columns, listed)
+        return
     shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         shown.add_column(column)
-    for row in rows:
-        shown.add_row(*(_cell(cell) for cell in row))
-    Console(highlight=False).print(shown)
+    for row in listed:
+        shown.add_row(*row)
+    terminal.print(shown)
+
+
+def _stacked(terminal: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
+    """Print each row as its first cell, and below it the others that say something, each with its name."""
+    terminal.print(Text(title, style="italic"))
+    for first, *others in rows:
+        terminal.print(Text.assemble(first, style="bold"))
+        told = [Text.assemble((f"{name} ", "dim"), cell) for name, cell in zip(columns[1:], others, strict=True) if cell]
+        for line in told:
+            terminal.print(Padding(line, (0, 0, 0, 4)))
 
 
 def problems(found: Iterable[Problem]) -> None:
@@ -42,6 +63,20 @@ def problems(found: Iterable[Problem]) -> None:
         if problem.hint:
             line.append(f"\n    {problem.hint}", style="dim")
         terminal.print(line)
+
+
+def problems_as_json(found: Iterable[Problem]) -> None:
+    """Print problems as every command with `--json` does."""
+    listed = [problem_json(problem) for problem in found]
+    count = len(listed)
+    error = f"{count} problem{'' if count == 1 else 's'}"
+    as_json({"valid": False, "error": error, "problems": listed})
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON; what `lab exec` runs is asked on its own."""
+    ours = words[: words.index("--")] if "--" in words else words
+    return "--json" in ours and list(ours[:2]) != ["lab", "exec"]
 
 
 def problem_json(problem: Problem) -> dict[str, object]:

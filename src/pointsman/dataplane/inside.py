@@ -2,7 +2,7 @@
 
 from pointsman.dataplane import treatment
 from pointsman.dataplane.capture import Capture
-from pointsman.dataplane.nftables import Chain, device, mark, rules, users
+from pointsman.dataplane.nftables import Chain, braced, device, mark, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.model.tunnel import Lane
 
@@ -27,11 +27,22 @@ def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
 def _apart(ours: Ours) -> Chain:
     """Track the proxy's connections apart: one of an application may have the same addresses and ports.
 
-    A lane that leaves by the host's own address would otherwise find the application's entry, redirect included.
+    A lane that leaves by the host's own address would otherwise find the application's entry, redirect included. What
+    the proxy's closed sockets still send has no owner any more, but their lane's mark.
     """
+    lanes = braced(mark(lane.mark) for lane in ours.lanes)
     return Chain(
         "apart",
-        (f'oifname != "lo" meta skuid {ours.proxy} ct original zone set {PROXY_ZONE}',),
+        rules(
+            'oifname "lo" return',
+            f"meta skuid {ours.proxy} ct original zone set {PROXY_ZONE}",
+            [
+                "meta skuid >= 0 return",
+                f"meta mark & {mark(ours.mask)} == {lanes} ct original zone set {PROXY_ZONE}",
+            ]
+            if ours.lanes
+            else "",
+        ),
         "type filter hook output priority -300; policy accept;",
     )
 

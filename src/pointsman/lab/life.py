@@ -10,6 +10,8 @@ from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.policy.load import load_policy
 
 
 def up(lab: Lab, policy: Path | None = None) -> None:
@@ -19,8 +21,10 @@ def up(lab: Lab, policy: Path | None = None) -> None:
         raise Fault("lab-stands", f"bring up lab `{lab.name}`", f"it stands already; {hint}")
     try:
         _folders(lab)
-        build.make(lab)
         keys.issue(lab.keys, lab.node / "keys.json")
+        if policy is not None:
+            _check(policy, lab)
+        build.make(lab)
         origin = _start_origin(lab)
         zone.start_nameserver(lab)
         gateway.start_gateways(lab)
@@ -114,6 +118,22 @@ def _folders(lab: Lab) -> None:
         (home / "hosts").write_text(hosts)
         asked = world.RESOLVERS if host.name == world.INSTANCE else ()
         (home / "resolv.conf").write_text("".join(f"nameserver {address}\n" for address in asked) or "# none\n")
+
+
+def _check(policy: Path, lab: Lab) -> None:
+    """Raise `Invalid` where the policy is not in order, next to the files that the instance has."""
+    try:
+        text = policy.read_bytes()
+    except OSError as error:
+        raise Invalid([Problem(Place(str(policy)), "unreadable", f"cannot be read: {error.strerror}")]) from error
+
+    def beside(name: str) -> bytes:
+        try:
+            return (lab.node / name).read_bytes()
+        except OSError as error:
+            raise Fault("unreadable", f"read `{name}` of the lab", str(error.strerror)) from error
+
+    load_policy(text, str(policy), beside)
 
 
 def _start_origin(lab: Lab) -> subprocess.Popen[bytes]:

@@ -111,12 +111,19 @@ class Agent:
         self._log.event("policy applied", policy=policy.name, version=policy.version[:12])
         return {"policy": policy.name, "version": policy.version, "seconds": round(time.monotonic() - begun, 3)}
 
-    async def confirm(self) -> dict[str, Any]:
-        """Keep what would be undone."""
+    async def demand_confirm(self, seconds: float) -> None:
+        """Undo everything unless it is confirmed within this time from now."""
         async with self._lock:
+            if not self._ended.is_set():
+                self._remember(replace(self.memory, confirm_by=boot_time() + seconds))
+
+    async def confirm(self) -> dict[str, Any]:
+        """Keep what would be undone; say whether anything would have been."""
+        async with self._lock:
+            pending = self.memory.confirm_by is not None
             self._remember(replace(self.memory, confirm_by=None))
-        self._log.event("confirmed")
-        return {"confirmed": True}
+        self._log.event("confirmed", pending=pending)
+        return {"confirmed": pending}
 
     async def break_glass(self, seconds: int, reason: str) -> dict[str, Any]:
         """Open the host; the kernel closes it by itself, also when no agent is there."""
@@ -125,7 +132,7 @@ class Agent:
         if not reason.strip():
             raise ValueError("a reason is due")
         async with self._lock:
-            self._remember(replace(self.memory, glass_until=boot_time() + seconds))
+            self._remember(replace(self.memory, glass_until=boot_time() + seconds, glass_reason=reason))
             await self._settle()
         self._log.event("the glass is broken: the host is open", seconds=seconds, reason=reason)
         return {"until": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))}

@@ -56,7 +56,7 @@ def again(source: Source) -> Policy:
 def choose(path: Path, kept: Path) -> tuple[Source, Policy, str]:
     """Return what to enforce, and a warning where the node file's policy could not be it.
 
-    Raises `Invalid` where neither can be used: then the host stays closed.
+    Raises `Invalid` where neither can be used: then the host stays as it is.
     """
     before = recall(kept)
     try:

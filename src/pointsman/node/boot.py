@@ -44,7 +44,8 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         pool = pool_of(node, config)
         source, policy, warning = applied.choose(node.policy, paths.policy)
         before = memories.recall(paths.memory)
-        confirm_by = before.confirm_by if confirm_within is None else boot_time() + confirm_within
+        # until the host is steered, the time to get there comes on top; then the time begins anew
+        confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
         fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid)
         agent = Agent(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
@@ -57,20 +58,24 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)
-        asyncio.run(_serve(agent, paths, log))
+        asyncio.run(_serve(agent, paths, log, confirm_within))
 
 
-def detached(config: Path, observe: bool = False, confirm_within: int | None = None) -> None:
-    """Start the agent apart from this process and return once no tunnel is on its way up any more."""
+def detached(config: Path, observe: bool = False, confirm_within: int | None = None) -> Path:
+    """Start the agent apart from this process; return its runtime folder once no tunnel is on its way up any more."""
     _demand_root()
     node = load_node(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
+    with _alone(paths.lock):
+        pass  # one that runs already is told here, and not by what the new one leaves in the log
     options = [
         *(["--observe"] if observe else []),
         *(["--confirm-within", f"{confirm_within}s"] if confirm_within else []),
     ]
-    with (paths.runtime / "agent.log").open("ab") as log:
+    told = os.open(paths.runtime / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with os.fdopen(told, "ab") as log:
+        os.fchmod(told, 0o600)
         child = subprocess.Popen(
             [sys.executable, "-m", "pointsman", "up", "-c", str(config.resolve()), *options],
             stdin=subprocess.DEVNULL,
@@ -83,9 +88,9 @@ def detached(config: Path, observe: bool = False, confirm_within: int | None = N
     while time.monotonic() < until:
         if child.poll() is not None:
             words = (paths.runtime / "agent.log").read_text(errors="replace").strip().splitlines()[-12:]
-            raise Fault("agent-ended", f"start the agent on `{config}`", "\n".join(words))
+            raise Fault("agent-ended", f"start the agent on `{config}`", "\n".join(words).removeprefix("error: "))
         if ready.exists() and ready.read_text() == str(child.pid):
-            return
+            return paths.runtime
         time.sleep(0.05)
     raise Fault(
         "agent-slow",
@@ -102,13 +107,14 @@ def close(config: Path) -> None:
         nft.apply_rules(guard_text(closed_guard(node)))
 
 
-def remove(config: Path) -> None:
-    """Remove all that is ours from a host where no agent runs, the guard last."""
+def remove(config: Path) -> bool:
+    """Remove all that is ours from a host where no agent runs, the guard last; return whether there was anything."""
     _demand_root()
     node = load_node(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     with _alone(paths.lock):
+        stood = paths.memory.exists() or bool(set(TABLES) & set(nft.list_tables()))
         host = Host(node, paths)
         host.stop_proxy()
         faults = asyncio.run(Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid).stop())
@@ -116,6 +122,7 @@ def remove(config: Path) -> None:
         paths.memory.unlink(missing_ok=True)
     for fault in faults:
         raise fault
+    return stood
 
 
 def node_file(runtime: Path) -> Path | None:
@@ -131,7 +138,7 @@ def pool_of(node: Node, config: Path) -> Pool:
     return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
 
 
-async def _serve(agent: Agent, paths: Paths, log: Log) -> None:
+async def _serve(agent: Agent, paths: Paths, log: Log, confirm_within: int | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
@@ -139,7 +146,7 @@ async def _serve(agent: Agent, paths: Paths, log: Log) -> None:
     runner = await control.serve(agent, paths.control)
     try:
         running = asyncio.create_task(agent.run())
-        await _announce(agent, paths, running)
+        await _announce(agent, paths, running, confirm_within)
         await running
     finally:
         (paths.runtime / "ready").unlink(missing_ok=True)
@@ -148,10 +155,14 @@ async def _serve(agent: Agent, paths: Paths, log: Log) -> None:
     log.event("the agent ends")
 
 
-async def _announce(agent: Agent, paths: Paths, running: "asyncio.Task[None]") -> None:
+async def _announce(
+    agent: Agent, paths: Paths, running: "asyncio.Task[None]", confirm_within: int | None
+) -> None:
     settled = asyncio.ensure_future(agent.settled.wait())
     await asyncio.wait((settled, running), timeout=READY_WITHIN / 2, return_when=asyncio.FIRST_COMPLETED)
     settled.cancel()
+    if confirm_within is not None:
+        await agent.demand_confirm(confirm_within)
     (paths.runtime / "ready").write_text(str(os.getpid()))
 
 
@@ -168,7 +179,10 @@ def _reset_open_connections(node: Node, log: Log) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("a+") as file:
+    # private: whoever can open the file can hold the lock, and keep the agent from starting
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        os.fchmod(descriptor, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

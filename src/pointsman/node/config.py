@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
@@ -17,11 +18,14 @@ from pointsman.model.problem import Invalid, Place, Problem, did_you_mean
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
 from pointsman.policy.document import Document, read
-from pointsman.policy.node import describe, plain
+from pointsman.policy.form import misfits
+from pointsman.policy.node import plain
 
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 User = Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | StrictStr
-Name = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")]
+_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$"
+_PATTERNS = {_NAME: "a name begins with a letter or digit and has letters, digits, `.`, `_` and `-`, at most 63"}
+Name = Annotated[StrictStr, Field(pattern=_NAME)]
 
 
 class _Form(BaseModel):
@@ -68,7 +72,10 @@ class NodeDocument(_Form):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A checked node file. Users are user ids; `http` and `auto` are ports, every other port is plain TCP."""
+    """A checked node file. Users are user ids; `http` and `auto` are ports, every other port is plain TCP.
+
+    `unknown_users` are problems on this host alone; ids stand for those users that no user of this host has.
+    """
 
     name: str
     policy: Path
@@ -86,10 +93,26 @@ class Node:
     workers: int | None
     facts: tuple[tuple[str, str | int | bool], ...]
     entries: tuple[Entry, ...]
+    unknown_users: tuple[Problem, ...] = ()
 
 
 def load_node(path: Path) -> Node:
-    """Return the checked node file. Relative paths count from the file's own folder."""
+    """Return the checked node file of this host. Relative paths count from the file's own folder."""
+    node, found = _judged(path)
+    if found or node.unknown_users:
+        raise Invalid([*found, *node.unknown_users])
+    return node
+
+
+def read_node(path: Path) -> Node:
+    """Return the checked node file of any host: users that this one does not have are in `unknown_users`."""
+    node, found = _judged(path)
+    if found:
+        raise Invalid(found)
+    return node
+
+
+def _judged(path: Path) -> tuple[Node, list[Problem]]:
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -100,28 +123,18 @@ def load_node(path: Path) -> Node:
     except ValidationError as error:
         raise Invalid([*document.problems, *_form_problems(document, error)]) from error
     found = [*document.problems, *_reference_problems(document, form)]
-    users = {role: _uid(user) for role, user in (("proxy", form.users.proxy), ("tunnels", form.users.tunnels))}
+    proxy, tunnels = _uid(form.users.proxy), _uid(form.users.tunnels)
     exempt = [_uid(user) for user in form.users.exempt]
-    for place, name, uid in (
-        *((("users", role), getattr(form.users, role), users[role]) for role in users),
-        *((("users", "exempt", i), user, exempt[i]) for i, user in enumerate(form.users.exempt)),
-    ):
-        if uid is None:
-            hint = "make the user (see packaging/systemd/pointsman.sysusers) or give a user id"
-            found.append(Problem(document.find(*place), "unknown-user", f"user `{name}` does not exist here", hint))
-    proxy, tunnels = users["proxy"], users["tunnels"]
     found += _user_problems(document, proxy, tunnels, exempt)
-    if found or proxy is None or tunnels is None:
-        raise Invalid(found)
     folder = path.resolve().parent
-    return Node(
+    node = Node(
         name=form.name,
         policy=folder / form.policy,
         runtime=folder / form.runtime,
         state=folder / form.state,
         proxy_uid=proxy,
         tunnel_uid=tunnels,
-        exempt_uids=tuple(uid for uid in exempt if uid is not None),
+        exempt_uids=tuple(exempt),
         uplinks=form.uplinks,
         http=_ranges(form.capture.http),
         auto=_ranges(form.capture.auto),
@@ -131,25 +144,17 @@ def load_node(path: Path) -> Node:
         workers=form.workers,
         facts=tuple(form.facts.items()),
         entries=tuple(_entry(offer, folder) for offer in form.tunnels),
+        unknown_users=tuple(_unknown_users(document, form.users)),
     )
+    return node, found
 
 
-def _form_problems(document: Document, error: ValidationError) -> Iterator[Problem]:
-    for found in error.errors():
-        # where a field may be one of two types, there is one error for each, below the name of the type
-        path = [step for step in found["loc"] if step != "constrained-int"]
-        if path[-1:] == ["str"]:
-            continue
-        last = str(path[-1]) if path else ""
-        if found["type"] == "missing":
-            yield Problem(document.find(*path), "missing-field", f"field `{last}` is missing")
-        elif found["type"] == "extra_forbidden":
-            known = list(NodeDocument.model_fields) if len(path) == 1 else []
-            hint = did_you_mean(last, known) if known else "see docs/operations.md for the fields"
-            yield Problem(document.find(*path, key=True), "unknown-field", f"unknown field `{last}`", hint)
-        else:
-            what = f"{found['msg'][:1].lower()}{found['msg'][1:]}, found {describe(found['input'])}"
-            yield Problem(document.find(*path), "malformed", f"`{last}`: {what}")
+def _form_problems(document: Document, error: ValidationError) -> list[Problem]:
+    kind = document.node("kind")
+    if kind is not None and plain(kind) in ("Policy", "PolicyTest"):
+        hint = "a node file has `kind: Node`; see docs/operations.md"
+        return [Problem(document.find("kind"), "not-a-node", f"this is a {plain(kind)}, not a node file", hint)]
+    return misfits(document, NodeDocument, error, _PATTERNS)
 
 
 def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Problem]:
@@ -186,28 +191,46 @@ def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Prob
 
 
 def _user_problems(
-    document: Document, proxy: int | None, tunnels: int | None, exempt: Sequence[int | None]
+    document: Document, proxy: int, tunnels: int, exempt: Sequence[int]
 ) -> Iterator[Problem]:
     """What may leave hangs on these two users: each must run nothing but what it is for."""
     hint = "give each a user of its own (see packaging/systemd/pointsman.sysusers)"
     for role, uid in (("proxy", proxy), ("tunnels", tunnels)):
         if uid == 0:
             yield Problem(document.find("users", role), "unfit-user", f"`{role}` must not run as root", hint)
-        if uid is not None and uid in exempt:
+        if uid in exempt:
             yield Problem(
                 document.find("users", "exempt"), "unfit-user", f"the user of `{role}` cannot be exempt", hint
             )
-    if proxy is not None and proxy == tunnels:
+    if proxy == tunnels:
         yield Problem(document.find("users"), "unfit-user", "`proxy` and `tunnels` are the same user", hint)
 
 
-def _uid(user: int | str) -> int | None:
+def _unknown_users(document: Document, users: Users) -> Iterator[Problem]:
+    hint = "make the user (see packaging/systemd/pointsman.sysusers) or give a user id"
+    for place, user in (
+        (("users", "proxy"), users.proxy),
+        (("users", "tunnels"), users.tunnels),
+        *((("users", "exempt", i), user) for i, user in enumerate(users.exempt)),
+    ):
+        if isinstance(user, str) and not _exists(user):
+            what = f"user `{user}` does not exist here"
+            yield Problem(document.find(*place), "unknown-user", what, hint)
+
+
+def _uid(user: int | str) -> int:
+    """Return the id of a user; of one that this host does not have, an id that stands for the name."""
     if isinstance(user, int):
         return user
+    return pwd.getpwnam(user).pw_uid if _exists(user) else 0xF0000000 | crc32(user.encode()) >> 5
+
+
+def _exists(user: str) -> bool:
     try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return None
+        pwd.getpwnam(user)
+    except (KeyError, ValueError):
+        return False
+    return True
 
 
 def _ranges(ports: Sequence[int]) -> Ports:

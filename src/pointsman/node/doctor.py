@@ -114,6 +114,8 @@ def _programs(node: Node) -> list[Finding]:
 
 
 def _users(node: Node) -> list[Finding]:
+    if node.unknown_users:
+        return [Finding("users", "problem", f"{unknown.what}; {unknown.hint}") for unknown in node.unknown_users]
     if node.proxy_uid == node.tunnel_uid:
         return [Finding("users", "problem", "proxy and tunnels share a user; each needs one of its own")]
     if 0 in (node.proxy_uid, node.tunnel_uid):

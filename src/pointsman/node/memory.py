@@ -32,6 +32,7 @@ class Memory:
     observe: bool = False
     confirm_by: float | None = None
     glass_until: float | None = None
+    glass_reason: str = ""
 
 
 def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, int]) -> dict[str, int]:
@@ -54,9 +55,11 @@ def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, i
 
 
 def recall(path: Path) -> Memory:
-    """Return what was kept; an empty memory where there is none."""
+    """Return what was kept since the host booted; an empty memory where there is nothing."""
     try:
         kept = json.loads(path.read_bytes())
+        if kept["boot"] != _boot():
+            return Memory()
         return Memory(
             lanes=kept["lanes"],
             tables=kept["tables"],
@@ -65,6 +68,7 @@ def recall(path: Path) -> Memory:
             observe=kept["observe"],
             confirm_by=kept["confirm_by"],
             glass_until=kept["glass_until"],
+            glass_reason=kept.get("glass_reason", ""),
         )
     except FileNotFoundError:
         return Memory()
@@ -76,6 +80,7 @@ def recall(path: Path) -> Memory:
 def keep(path: Path, memory: Memory) -> None:
     """Write the memory so that it is whole, or the one before is."""
     kept = {
+        "boot": _boot(),
         "lanes": dict(memory.lanes),
         "tables": dict(memory.tables),
         "entries": [{"port": e.port, "mode": e.mode, "uid": e.uid, "lane": e.lane} for e in memory.entries],
@@ -83,5 +88,11 @@ def keep(path: Path, memory: Memory) -> None:
         "observe": memory.observe,
         "confirm_by": memory.confirm_by,
         "glass_until": memory.glass_until,
+        "glass_reason": memory.glass_reason,
     }
     replace_file(path, json.dumps(kept, indent=1, sort_keys=True).encode())
+
+
+def _boot() -> str:
+    """Return what tells this boot from all others: marks and times of another one mean nothing now."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

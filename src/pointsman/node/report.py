@@ -40,6 +40,9 @@ def status(
         "policy": {"name": policy.name, "version": policy.version, "rules": len(policy.rules)},
         "proxy": {"pid": proxy},
         "confirm_within": None if memory.confirm_by is None else round(memory.confirm_by - now, 1),
+        "break_glass": None
+        if memory.glass_until is None or memory.glass_until <= now
+        else {"seconds_left": round(memory.glass_until - now, 1), "reason": memory.glass_reason},
         "profiles": [_profile(policy, plan, profile.name) for profile in policy.profiles],
         "tunnels": [
             {

@@ -56,7 +56,7 @@ def read(
         "destination.name": chosen if isinstance(chosen, Absent) else chosen.destination.name,
         "destination.address": address,
         "destination.port": request.port,
-        "process.uid": Absent("the kernel names no user") if request.uid is None else request.uid,
+        "process.uid": Absent("no user is known") if request.uid is None else request.uid,
     }
     return Context(facts)
 

@@ -80,7 +80,7 @@ def read(data: bytes, file: str) -> Document:
                     place,
                     "not-a-mapping",
                     f"expected a mapping, found {found}",
-                    "a policy starts with `apiVersion: pointsman/v1`",
+                    "a file of ours starts with `apiVersion: pointsman/v1` and its `kind`",
                 ),
             ]
         )

@@ -55,3 +55,11 @@ def test_more_names_than_numbers_is_an_error() -> None:
 
 def test_a_name_that_is_wanted_twice_has_one_number() -> None:
     assert numbered({}, ["a", "a", "b"], (2, 3)) == {"a": 2, "b": 3}
+
+
+def test_what_another_boot_left_counts_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    keep(path, Memory(lanes={"a@b": 2}, glass_until=9e9))
+    path.write_text(path.read_text().replace('"boot": "', '"boot": "x'))
+
+    assert recall(path) == Memory()

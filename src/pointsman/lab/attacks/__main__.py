@@ -30,7 +30,7 @@ def main() -> int:
             for one in cases:
                 sys.stdout.write(f"{section.number}  {one.id}  {one.what} ({len(one.trials)})\n")
         return 0
-    results = [result for section, cases in chosen for result in _run(section, cases, asked.json)]
+    results = [result for section, cases in chosen for result in _run(section, cases, asked)]
     wrong = [result for result in results if not result.agrees]
     if asked.json:
         sys.stdout.write(json.dumps([_facts(result) for result in results], indent=1) + "\n")
@@ -44,7 +44,7 @@ def _arguments() -> Any:
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="a case, or a section such as 3.4")
     parser.add_argument("--json", action="store_true", help="print one JSON list for programs")
     parser.add_argument("--list", action="store_true", help="print the cases and end")
-    parser.add_argument("--name", default=f"{names.default_name()}-atk", help="name of the lab")
+    parser.add_argument("--name", default=f"{names.default_name()}-a", help="how the names of the labs begin")
     asked = parser.parse_args()
     if not asked.list and os.geteuid() != 0:
         parser.error("labs are made of network namespaces and need root")
@@ -55,11 +55,11 @@ def _chosen(section: Section, only: Sequence[str]) -> tuple[Case, ...]:
     return tuple(one for one in section.cases if not only or one.id in only or section.number in only)
 
 
-def _run(section: Section, cases: Sequence[Case], quiet: bool) -> list[run.Result]:
+def _run(section: Section, cases: Sequence[Case], asked: Any) -> list[run.Result]:
     """Run the cases of one section in a lab of their own and show them as they come."""
-    console = Console(width=None if sys.stdout.isatty() else 200, quiet=quiet)
+    console = Console(width=None if sys.stdout.isatty() else 200, quiet=asked.json)
     console.print(f"\n[bold]{section.number} {section.title}[/bold]")
-    with bench(names.lab(f"{names.default_name()}-a{section.number.replace('.', '')}")) as stand:
+    with bench(names.lab(f"{asked.name}{section.number.replace('.', '')}")) as stand:
         found = list(run.prepare(stand, cases))
         for one in cases:
             found += run.run(stand, one)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from os import kill
 from pathlib import Path
 
@@ -101,12 +102,13 @@ def agent_killed_while_starting(bench: Bench) -> str:
 def killed_while_going_down(bench: Bench) -> str:
     """Kill the agent while it goes down, then ask once more."""
     config = str(bench.lab.node / "node.yaml")
-    for pause in (0.02, 0.2, 0.5):
-        going = on.start(bench.lab, world.INSTANCE, ["pointsman", "down"], "down")
-        time.sleep(0.4 + pause)  # the command itself needs its time to start
-        for pid in bench.pids("agent"):
-            kill(pid, signal.SIGKILL)
-        going.wait(20)
+    for pause in (0.02, 0.15, 0.4, 0.8):
+        with ThreadPoolExecutor(1) as beside:
+            going = beside.submit(bench.post, "/v1/down", {})
+            time.sleep(pause)
+            for pid in bench.pids("agent"):
+                kill(pid, signal.SIGKILL)
+            going.exception(20)  # nobody may be left to answer
         bench.on("pointsman", "down", "-c", config)
         differs = dumps.difference(bench.untouched, dumps.kernel(bench.lab))
         bench.start_agent()
