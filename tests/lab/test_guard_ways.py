@@ -307,6 +307,14 @@ def test_new_connections_out_of_a_tunnel_are_dropped(bench, open_spec: GuardSpec
     assert {"dropped_tunnel_new", "dropped_entry"} & bench.counters().keys()
 
 
+def test_a_tunnel_without_a_lane_lets_nothing_new_in(bench, open_spec: GuardSpec) -> None:
+    devices = tuple((lane.device, lane.sources) for lane in open_spec.lanes if lane.device not in open_spec.uplinks)
+    bench.guard(replace(open_spec, lanes=(), ends=devices))
+
+    assert bench.python(_ASK, "0", "10.71.0.2", "7777", space=bench.outside) == "TimeoutError"
+    assert bench.counters()["dropped_tunnel_new"] >= 1
+
+
 def test_forwarded_packets_are_dropped(bench, open_spec: GuardSpec) -> None:
     bench.on(bench.host, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
     bench.on(bench.outside, "ip", "route", "add", "198.51.100.50/32", "via", "10.71.0.2", "src", "10.71.0.1")

@@ -1,16 +1,21 @@
 """A request to be explained: from flags, a curl line or a HAR file, to what the interception would see of it."""
 
+import ipaddress
 import json
+import re
 import shlex
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from pointsman.cli.files import read_bytes
 from pointsman.model.context import Request
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.policy.node import shown
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Of the discard-only prefix (RFC 6666): nothing has these addresses.
 _STAND_IN = "100::"
 # Options of curl: what they say of the request, or nothing. Short ones may be joined, and have their value attached.
@@ -20,27 +25,31 @@ _SAYS = {
     **dict.fromkeys(("d", "data", "data-raw", "data-binary", "data-ascii", "data-urlencode", "F", "form"), "data"),
     **dict.fromkeys(("form-string", "json"), "data"),
     **dict.fromkeys(("T", "upload-file"), "upload"),
-    "url": "url", "resolve": "resolve",
+    "url": "url",
+    "resolve": "resolve",
 }
 _FLAGS = {**dict.fromkeys(("I", "head"), "head"), **dict.fromkeys(("G", "get"), "get")}
+_SWITCHES = {
+    *"sSkLvfiNOJqgjan0123456#Z",
+    *("silent", "show-error", "insecure", "location", "verbose", "fail", "include", "no-buffer", "remote-name"),
+    *("remote-header-name", "disable", "globoff", "compressed", "http1.0", "http1.1", "http2", "http2-prior-knowledge"),
+    *("http3", "http0.9", "ipv4", "ipv6", "tlsv1", "tlsv1.2", "tlsv1.3", "progress-bar", "no-progress-meter", "netrc"),
+    *("basic", "digest", "ntlm", "anyauth", "fail-with-body", "path-as-is", "raw", "tcp-nodelay", "no-keepalive"),
+    *(
+        "create-dirs",
+        "location-trusted",
+        "parallel",
+        "no-alpn",
+        "junk-session-cookies",
+        "ssl-no-revoke",
+        "styled-output",
+    ),
+}
 _SILENT = {
     *("o", "output", "u", "user", "A", "user-agent", "m", "max-time", "connect-timeout", "b", "cookie", "x", "proxy"),
     *("e", "referer", "w", "write-out", "c", "cookie-jar", "D", "dump-header", "E", "cert", "key", "cacert", "capath"),
-    *(
-        "K",
-        "config",
-        "r",
-        "range",
-        "y",
-        "Y",
-        "z",
-        "retry",
-        "limit-rate",
-        "max-redirs",
-        "interface",
-        "unix-socket",
-        "connect-to",
-    ),
+    *("K", "config", "r", "range", "y", "Y", "z", "retry", "limit-rate", "max-redirs", "interface", "unix-socket"),
+    *("connect-to", "oauth2-bearer", "dns-servers", "local-port", "ciphers", "stderr", "trace", "trace-ascii"),
 }
 
 
@@ -61,20 +70,25 @@ def from_curl(line: str, uid: int | None) -> Asked:
     said: dict[str, list[str]] = {}
     for what, value in _options(line):
         said.setdefault(what, []).append(value)
-    if not said.get("url"):
-        raise Invalid([Problem(Place("--curl"), "no-url", "the curl line has no URL")])
+    urls = said.get("url", [])
+    if len(urls) != 1:
+        what = f"the curl line has {len(urls)} URLs" if urls else "the curl line has no URL"
+        raise Invalid([Problem(Place("--curl"), "no-url", what, "give one; each is a request of its own")])
     usual = "PUT" if "upload" in said else "POST" if "data" in said and "get" not in said else "GET"
     method = said.get("method", ["HEAD" if "head" in said else usual])[-1]
     resolved = said.get("resolve", [""])[-1].split(":", 2)[-1].partition(",")[0].strip("[]")
-    return Asked(method, said["url"][-1], headers_of(said.get("header", ())), resolved, uid)
+    return Asked(method, said["url"][-1], headers_of(map(_empty, said.get("header", ()))), resolved, uid)
 
 
 def _options(line: str) -> Iterator[tuple[str, str]]:
     """Yield what the words of a curl line say, with its value."""
     try:
-        words = iter(shlex.split(line.replace("\\\n", " ")))
+        split = shlex.split(line.replace("\\\n", " "))
     except ValueError as error:
         raise Invalid([Problem(Place("--curl"), "no-curl", f"is no curl line: {str(error).lower()}")]) from error
+    if split and not set(split[0]) & set("./:-") and split[0] != "curl":
+        raise Invalid([Problem(Place("--curl"), "no-curl", f"`{split[0]}` is not curl", "write it as curl has it")])
+    words = iter(split[1:] if split[:1] == ["curl"] else split)
     for word in words:
         if word.startswith("--"):
             name = word[2:]
@@ -84,6 +98,8 @@ def _options(line: str) -> Iterator[tuple[str, str]]:
                 yield _FLAGS[name], ""
             elif name in _SILENT:
                 next(words, "")
+            elif name not in _SWITCHES and name.removeprefix("no-") not in _SWITCHES:
+                raise _unknown(word)
         elif word.startswith("-"):
             for place, letter in enumerate(word[1:], 2):
                 if letter in _FLAGS:
@@ -93,14 +109,26 @@ def _options(line: str) -> Iterator[tuple[str, str]]:
                     if letter in _SAYS:
                         yield _SAYS[letter], value
                     break
-        elif word != "curl":
+                elif letter not in _SWITCHES:
+                    raise _unknown(f"-{letter}")
+        else:
             yield "url", word
+
+
+def _unknown(option: str) -> Invalid:
+    hint = "leave it out where it does not change the request"
+    return Invalid([Problem(Place("--curl"), "unknown-option", f"curl's option `{option}` is not known here", hint)])
+
+
+def _empty(header: str) -> str:
+    """Return a header as it is sent: curl writes one without value as `name;`."""
+    return f"{header[:-1]}:" if header.endswith(";") and ":" not in header else header
 
 
 def from_har(file: Path, number: int, uid: int | None) -> Asked:
     """Return one request of a HAR file, counted from 1."""
     try:
-        entries = json.loads(file.read_bytes())["log"]["entries"]
+        entries = json.loads(read_bytes(file))["log"]["entries"]
         entry = entries[number - 1]
         headers = tuple(
             (h["name"].lower(), h["value"]) for h in entry["request"]["headers"] if not h["name"].startswith(":")
@@ -117,6 +145,9 @@ def as_request(asked: Asked, policy: Policy) -> tuple[Request, tuple[str, ...]]:
     parts, port = _parts(asked.url)
     plain = parts.scheme == "tcp"
     address, assumed = asked.address, []
+    found = [*_misfit(asked), *_no_address(address)]
+    if found:
+        raise Invalid(found)
     if not address:
         address, why = _address(parts.hostname or "", policy)
         assumed.append(why)
@@ -142,11 +173,28 @@ def _parts(url: str) -> tuple[SplitResult, int]:
     try:
         parts = urlsplit(url if "//" in url else f"http://{url}")
         port = parts.port or {"https": 443, "tcp": 0}.get(parts.scheme, 80)
+        if parts.scheme not in ("http", "https", "tcp"):
+            hint = "known are `http`, `https` and `tcp`"
+            raise Invalid([Problem(Place("URL"), "no-url", f"`{parts.scheme}` is no scheme that travels", hint)])
+        if not port or parts.port == 0:
+            raise Invalid([Problem(Place("URL"), "no-port", f"`{url}` names no port", "write `tcp://HOST:PORT`")])
     except ValueError as error:
         raise Invalid([Problem(Place("URL"), "no-url", f"`{url}` is no URL: {str(error).lower()}")]) from error
     if not parts.hostname:
         raise Invalid([Problem(Place("URL"), "no-host", f"`{url}` names no host")])
     return parts, port
+
+
+def _misfit(asked: Asked) -> Iterator[Problem]:
+    if not _TOKEN.fullmatch(asked.method):
+        yield Problem(Place("method"), "no-method", f"`{shown(asked.method)}` is no method", "write it like `GET`")
+
+
+def _no_address(address: str) -> Iterator[Problem]:
+    try:
+        ipaddress.ip_address(address or "192.0.2.1")
+    except ValueError:
+        yield Problem(Place("address"), "no-address", f"`{shown(address)}` is no address", "write it like `192.0.2.1`")
 
 
 def with_stand_ins(policy: Policy, known: Container[str] = ()) -> Policy:
@@ -168,7 +216,14 @@ def with_stand_ins(policy: Policy, known: Container[str] = ()) -> Policy:
 
 def headers_of(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Return headers given as `name: value`."""
-    return tuple(_header(line) for line in lines)
+    given = tuple(lines)
+    wrong = [line for line in given if not _TOKEN.fullmatch(line.partition(":")[0].strip()) or ":" not in line]
+    if wrong:
+        raise Invalid(
+            Problem(Place("header"), "no-header", f"`{shown(line)}` is no header", "write it like `x-name: value`")
+            for line in wrong
+        )
+    return tuple(_header(line) for line in given)
 
 
 def _header(line: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Requests with the decisions that are expected of a policy: its tests, as a file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from pointsman.cli.asked import Asked, as_request, with_stand_ins
 from pointsman.cli.files import read_bytes, reader
 from pointsman.model.attribute import Value
-from pointsman.model.context import Context
+from pointsman.model.context import Context, Request
 from pointsman.model.decision import Deny, Malformed, Misdirected, Permit
-from pointsman.model.problem import Invalid, Problem
+from pointsman.model.policy import Policy
+from pointsman.model.problem import Invalid, Place, Problem, did_you_mean, moved
 from pointsman.policy.context import read as read_context
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import Compiled, compile_policy
-from pointsman.policy.document import read
+from pointsman.policy.document import Document, read
+from pointsman.policy.form import misfits
 from pointsman.policy.load import load_policy
 from pointsman.policy.node import plain
 
@@ -41,7 +43,7 @@ class Case(_Form):
     headers: dict[StrictStr, StrictStr] = {}
     claims: dict[StrictStr, Json] | None = None
     address: StrictStr = ""
-    uid: StrictInt | None = None
+    uid: Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | None = None
     grpc: bool = False
     facts: dict[StrictStr, StrictStr | StrictInt | bool] = {}
     expect: Expected
@@ -70,24 +72,42 @@ def run_cases(policy_file: Path, cases_file: Path) -> list[Outcome]:
     try:
         form = CasesDocument.model_validate(plain(document.root))
     except ValidationError as error:
-        raise Invalid(
-            Problem(document.find(*found["loc"]), "malformed", found["msg"].lower()) for found in error.errors()
-        ) from error
+        raise Invalid([*document.problems, *misfits(document, CasesDocument, error)]) from error
+    found = [*document.problems, *_misplaced(form, document, policy)]
+    if found:
+        raise Invalid(found)
     compiled: dict[tuple[tuple[str, Value], ...], Compiled] = {}
     outcomes = []
-    for case in form.cases:
+    for number, case in enumerate(form.cases):
         facts: Mapping[str, Value] = {f"node.{name}": value for name, value in case.facts.items()}
         key = tuple(sorted(facts.items()))
         if key not in compiled:
             compiled[key] = compile_policy(policy, facts)
-        outcomes.append(_run(case, compiled[key]))
+        outcomes.append(_run(case, compiled[key], document.find("cases", number)))
     return outcomes
 
 
-def _run(case: Case, compiled: Compiled) -> Outcome:
+def _misplaced(form: CasesDocument, document: Document, policy: Policy) -> Iterator[Problem]:
+    """What is expected must be something that this policy could decide."""
+    profiles = [profile.name for profile in policy.profiles]
+    rules = [rule.name for rule in policy.rules]
+    for number, case in enumerate(form.cases):
+        want, where = case.expect, ("cases", number, "expect")
+        if not want.model_dump(exclude_none=True):
+            hint = "say one of `profile`, `deny`, `status` and `rule`"
+            yield Problem(document.find(*where), "expects-nothing", f"case `{case.name}` expects nothing", hint)
+        if want.profile is not None and want.profile not in profiles:
+            what, hint = f"there is no profile `{want.profile}`", did_you_mean(want.profile, profiles)
+            yield Problem(document.find(*where, "profile"), "unknown-profile", what, hint)
+        if want.rule is not None and want.rule not in rules:
+            what, hint = f"there is no rule `{want.rule}`", did_you_mean(want.rule, rules)
+            yield Problem(document.find(*where, "rule"), "unknown-rule", what, hint)
+
+
+def _run(case: Case, compiled: Compiled, place: Place) -> Outcome:
     headers = tuple((name.lower(), value) for name, value in case.headers.items())
     asked = Asked(case.method, case.url, headers, case.address, case.uid, case.grpc)
-    request, _ = as_request(asked, compiled.policy)
+    request = _request(asked, compiled.policy, place)
     context = read_context(request, compiled.policy, case.claims)
     decision = decide(compiled, context) if isinstance(context, Context) else context
     match decision:
@@ -103,6 +123,13 @@ def _run(case: Case, compiled: Compiled) -> Outcome:
     expected = {name: str(value).lower() if value is True else str(value) for name, value in given.items()}
     passed = bool(expected) and all(decided.get(name) == value for name, value in expected.items())
     return Outcome(case.name, _words(expected), _words(decided), passed)
+
+
+def _request(asked: Asked, policy: Policy, place: Place) -> Request:
+    try:
+        return as_request(asked, policy)[0]
+    except Invalid as invalid:
+        raise Invalid(moved(problem, place) for problem in invalid.problems) from None
 
 
 def _words(values: Mapping[str, str]) -> str:

@@ -11,9 +11,7 @@ from pointsman.cli.node import DEFAULT_RUNTIME, AsJson, Runtime
 
 
 def doctor(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Node file; else the running agent's.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Node file; else the running agent's.")] = None,
     runtime: Runtime = DEFAULT_RUNTIME,
     json: AsJson = False,
 ) -> None:

@@ -20,18 +20,14 @@ def explain(
     claim: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="As if a verified token said so.")
     ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with an identity token, to be verified.")
-    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with an identity token, to be verified.")] = None,
     uid: Annotated[int | None, typer.Option(min=0, max=0xFFFFFFFE, help="User id behind the socket.")] = None,
     address: Annotated[str, typer.Option(help="Address that the connection goes to.")] = "",
     grpc: Annotated[bool, typer.Option(help="A gRPC call.")] = False,
     curl: Annotated[str, typer.Option(metavar="LINE", help="A curl line instead of a URL.")] = "",
     har: Annotated[Path | None, typer.Option(metavar="FILE", help="A HAR file instead of a URL.")] = None,
     entry: Annotated[int, typer.Option(min=1, help="Which entry of the HAR file.")] = 1,
-    policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A policy, instead of the one in force.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="A policy, instead of the one in force.")] = None,
     node: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A node file: its tunnels, as if all were up.")
     ] = None,

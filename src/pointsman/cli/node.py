@@ -42,7 +42,9 @@ def up(
 def _steered(runtime: Path) -> None:
     answer = Client(runtime).get("/v1/status")
     usable = sum(bool(profile["tunnel"]) for profile in answer["profiles"])
-    print(f"{answer['state']}: policy {answer['policy']['name']}, {usable} of {len(answer['profiles'])} profiles usable")
+    print(
+        f"{answer['state']}: policy {answer['policy']['name']}, {usable} of {len(answer['profiles'])} profiles usable"
+    )
     if answer["confirm_within"] is not None:
         print(f"everything is undone in {answer['confirm_within']:.0f} s unless `pointsman confirm` comes before")
 

@@ -12,9 +12,7 @@ from pointsman.cli.node import DEFAULT_RUNTIME, AsJson, Runtime
 
 app = typer.Typer(no_args_is_help=True, help="Check, compile, test and apply a policy.")
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The policy.")]
-NodeFile = Annotated[
-    Path | None, typer.Option("--node", help="Node file: its tunnels and facts take part.")
-]
+NodeFile = Annotated[Path | None, typer.Option("--node", help="Node file: its tunnels and facts take part.")]
 
 
 @app.command()
@@ -41,7 +39,9 @@ def check(file: PolicyFile, node: NodeFile = None, json: AsJson = False) -> None
 def compile_(
     file: PolicyFile,
     node: NodeFile = None,
-    show_: Annotated[bool, typer.Option("--show", help="Say what it costs, in which order it asks, and which rules multiply.")] = False,
+    show_: Annotated[
+        bool, typer.Option("--show", help="Also the order of questions, and the rules that multiply.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Compile the decision diagram and say what it costs the data plane.
@@ -75,14 +75,14 @@ def compile_(
     print(f"{file}: {_rules(loaded.policy.rules)} make {found.leaves} leaves, at most {found.depth} deep")
     if show_:
         rows = {**answer, "order": ", ".join(compiled.order)}
-        rows["multiplied"] = ", ".join(f"{name} {times} times" for name, times in answer["multiplied"].items()) or "none"
+        rows["multiplied"] = (
+            ", ".join(f"{name} {times} times" for name, times in answer["multiplied"].items()) or "none"
+        )
         show.table(f"policy {loaded.policy.name}", ("what", "how much"), list(rows.items()))
 
 
 @app.command("test")
-def run_tests(
-    file: PolicyFile, cases: Annotated[Path, typer.Argument(metavar="CASES")], json: AsJson = False
-) -> None:
+def run_tests(file: PolicyFile, cases: Annotated[Path, typer.Argument(metavar="CASES")], json: AsJson = False) -> None:
     """Run a file of requests with expected decisions; exit 1 if any differs.
 
     Example: pointsman policy test examples/policy.yaml examples/policy.test.yaml

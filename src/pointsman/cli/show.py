@@ -49,7 +49,9 @@ def _stacked(terminal: Console, title: str, columns: Sequence[str], rows: Iterab
     terminal.print(Text(title, style="italic"))
     for first, *others in rows:
         terminal.print(Text.assemble(first, style="bold"))
-        told = [Text.assemble((f"{name} ", "dim"), cell) for name, cell in zip(columns[1:], others, strict=True) if cell]
+        told = [
+            Text.assemble((f"{name} ", "dim"), cell) for name, cell in zip(columns[1:], others, strict=True) if cell
+        ]
         for line in told:
             terminal.print(Padding(line, (0, 0, 0, 4)))
 

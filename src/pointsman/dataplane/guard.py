@@ -57,6 +57,7 @@ class GuardSpec:
 
     `uplinks` are the devices that carry the host's own addresses, those that `direct` lanes leave by included.
     `framed` are the devices, uplinks and tunnels, that are there now and get an egress chain for raw frames.
+    `ends` are the devices of all our tunnels with their own addresses, those included that no lane leaves by.
     `link_uids` are the users whose DHCP and 802.1X packets may leave. `exempt_uids` are neither captured nor held.
     For `glass` seconds more nothing is captured or held; the kernel itself ends that, whether or not an agent lives.
     """
@@ -70,6 +71,7 @@ class GuardSpec:
     framed: tuple[str, ...] = ()
     inbound: tuple[Inbound, ...] = ()
     lanes: tuple[Lane, ...] = ()
+    ends: tuple[tuple[str, tuple[str, ...]], ...] = ()
     treatments: tuple[Treatment, ...] = ()
     endpoints: tuple[Outer, ...] = ()
     resolvers: tuple[tuple[str, int], ...] = ()
@@ -81,14 +83,16 @@ class GuardSpec:
     @property
     def tunnels(self) -> tuple[str, ...]:
         """Return the devices of our tunnels."""
-        return tuple(sorted({lane.device for lane in self.lanes} - set(self.uplinks)))
+        return tuple(sorted({device for device, _ in self._every_end} - set(self.uplinks)))
 
     @property
     def inner(self) -> tuple[tuple[str, str], ...]:
         """Return the tunnels' own addresses with their devices."""
-        return tuple(
-            sorted({(text, lane.device) for lane in self.lanes if lane.device in self.tunnels for text in lane.sources})
-        )
+        return tuple(sorted({(text, on) for on, texts in self._every_end if on in self.tunnels for text in texts}))
+
+    @property
+    def _every_end(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return (*self.ends, *((lane.device, lane.sources) for lane in self.lanes))
 
     @property
     def held(self) -> str:

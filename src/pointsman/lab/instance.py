@@ -37,7 +37,9 @@ def write_node(lab: Lab, policy: Path | None) -> Path:
         }
         for gateway in world.GATEWAYS
     ]
-    tunnels.append({"name": "direct", "kind": "direct", "device": "eth0", "level": "none", "labels": {"purpose": "plain"}})
+    tunnels.append(
+        {"name": "direct", "kind": "direct", "device": "eth0", "level": "none", "labels": {"purpose": "plain"}}
+    )
     document = {
         "apiVersion": "pointsman/v1",
         "kind": "Node",

@@ -155,9 +155,7 @@ async def _serve(agent: Agent, paths: Paths, log: Log, confirm_within: int | Non
     log.event("the agent ends")
 
 
-async def _announce(
-    agent: Agent, paths: Paths, running: "asyncio.Task[None]", confirm_within: int | None
-) -> None:
+async def _announce(agent: Agent, paths: Paths, running: "asyncio.Task[None]", confirm_within: int | None) -> None:
     settled = asyncio.ensure_future(agent.settled.wait())
     await asyncio.wait((settled, running), timeout=READY_WITHIN / 2, return_when=asyncio.FIRST_COMPLETED)
     settled.cancel()

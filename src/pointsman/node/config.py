@@ -190,9 +190,7 @@ def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Prob
         yield Problem(place, "duplicate-port", f"port {port} is both `http` and `auto`")
 
 
-def _user_problems(
-    document: Document, proxy: int, tunnels: int, exempt: Sequence[int]
-) -> Iterator[Problem]:
+def _user_problems(document: Document, proxy: int, tunnels: int, exempt: Sequence[int]) -> Iterator[Problem]:
     """What may leave hangs on these two users: each must run nothing but what it is for."""
     hint = "give each a user of its own (see packaging/systemd/pointsman.sysusers)"
     for role, uid in (("proxy", proxy), ("tunnels", tunnels)):

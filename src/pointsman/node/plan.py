@@ -18,6 +18,7 @@ from pointsman.node.config import Node
 from pointsman.node.memory import LANES, Memory, numbered
 from pointsman.node.trees import Trees
 from pointsman.tunnels.leases import assign
+from pointsman.tunnels.port import link_name
 from pointsman.tunnels.select import Chosen, Selection, misfit
 
 SHIFT = (MASK & -MASK).bit_length() - 1
@@ -84,6 +85,7 @@ def make_plan(
         framed=tuple(sorted({*node.uplinks, *(t.device for t in tunnels if t.mtu and t.device)})),
         inbound=(Inbound("tcp", tuple((port, port) for port in node.inbound)),) if node.inbound else (),
         lanes=lanes,
+        ends=tuple((t.device, t.sources) for t in tunnels if t.device and t.kind is not Kind.DIRECT),
         treatments=treatments(policy.profiles),
         endpoints=_outer(tunnels),
         resolvers=tuple((address, DNS) for address in node.resolvers),
@@ -101,7 +103,10 @@ def make_plan(
 
 
 def closed_guard(node: Node) -> GuardSpec:
-    """Return the guard that lets nothing of ours out: what stands before anything else does."""
+    """Return the guard that lets nothing of ours out: what stands before anything else does.
+
+    Tunnels that an earlier agent left running are shut in both directions.
+    """
     return GuardSpec(
         proxy_uid=node.proxy_uid,
         tunnel_uid=node.tunnel_uid,
@@ -110,6 +115,7 @@ def closed_guard(node: Node) -> GuardSpec:
         link_uids=frozenset({ROOT}) if node.dhcp else frozenset(),
         uplinks=node.uplinks,
         framed=node.uplinks,
+        ends=tuple((link_name(str(node.runtime), e.name), ()) for e in node.entries if e.kind is not Kind.DIRECT),
         inbound=(Inbound("tcp", tuple((port, port) for port in node.inbound)),) if node.inbound else (),
     )
 

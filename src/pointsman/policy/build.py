@@ -8,7 +8,7 @@ from pointsman.model.formula import TRUE, Atom, Formula
 from pointsman.policy.implied import judge_value
 from pointsman.policy.order import blocks
 from pointsman.policy.simplify import ALWAYS, Conditions
-from pointsman.policy.split import ByPrefix, ByTest, ByValue, Cell, Plan, State, cells, height, settle, size, split
+from pointsman.policy.split import LEVEL, ByPrefix, ByTest, ByValue, Cell, Plan, State, levels, settle, size, split
 
 # Envoy reads at most 100 nested messages: this many are for the tree, the rest for what is around and below it.
 DEPTH = 54
@@ -16,7 +16,7 @@ DEPTH = 54
 PER_RULE, FREE = 16, 4096
 # What may be spent beyond that on what is said where something is absent, so that small policies need no lists for it.
 # It is counted in rules of all lists that could apply, of which few leaves are left in the end.
-SPARE = 64 * FREE
+SPARE = 16 * FREE
 _NEXT = -1
 
 
@@ -59,25 +59,26 @@ class Builder:
         asked = set(self._conditions.names(item for items in state.worlds for item in items))
         name = next(name for name in self._order if name in asked)
         plan = split(self._conditions, state, name, allowed)
-        if plan is None or depth + height(plan) > DEPTH:
+        if plan is None or depth + max(levels(plan).values()) > DEPTH:
             node = self._list(state, name, depth, missing)
         else:
-            node = self._parted(plan, state, name, depth + max(6, height(plan)), allowed, missing)
+            node = self._parted(plan, state, name, depth, allowed, missing)
         self._done[key] = (node, allowed, depth)
         return node
 
     def _parted(self, plan: Plan, state: State, name: str, depth: int, allowed: float, missing: str) -> Node:
-        present = list(dict.fromkeys(cells(plan)))
-        without, why = self._without(state, name, present, missing)
-        share = max(1.0, allowed / (sum(map(size, present)) + size(without)))
-        absent = self.grow(without, depth, self._granted(without, share * size(without)), why)
-        nodes = {cell: self.grow(cell, depth, share * size(cell), missing) for cell in present}
+        # the deepest first: what is built for there fits higher up too, and so equal rests stay one node
+        present = sorted(levels(plan).items(), key=lambda item: -item[1])
+        without, why = self._without(state, name, [cell for cell, _ in present], missing)
+        share = max(1.0, allowed / (sum(size(cell) for cell, _ in present) + size(without)))
+        nodes = {cell: self.grow(cell, depth + level, share * size(cell), missing) for cell, level in present}
+        absent = self.grow(without, depth + LEVEL, self._granted(without, share * size(without)), why)
         node = self._assemble(plan, name, nodes, absent)
         return node if node is absent or _asks(node, name) else Switch(name, {}, node, absent)
 
     def _granted(self, state: State, allowed: float) -> float:
         """Return what a state in which something is absent may unfold to: more than its share, while that lasts."""
-        more = min(4 * FREE - allowed, self._spare) if len(state.worlds) > 1 else 0
+        more = min(FREE / 4 - allowed, self._spare) if len(state.worlds) > 1 else 0
         if more <= 0:
             return allowed
         self._spare -= more
@@ -129,7 +130,7 @@ class Builder:
             return self.doubt(state, missing)
         items = state.worlds[0] if state.whole is None else state.whole
         # what is absent would be asked again in a block
-        flat = self._flat or state.whole is not None or depth + 6 >= DEPTH
+        flat = self._flat or state.whole is not None or depth + LEVEL >= DEPTH
         parts = (items,) if flat else blocks(self._conditions, items, name)
         entries: list[tuple[Formula, Node]] = []
         for part in parts:
@@ -137,7 +138,9 @@ class Builder:
                 entries += [entry for item in part for entry in self._entries(*item)]
             else:
                 tail = () if part[-1][0] == ALWAYS else ((ALWAYS, _NEXT),)
-                entries.append((TRUE, self.grow(State(((*part, *tail),)), depth + 6, PER_RULE * len(part), missing)))
+                entries.append(
+                    (TRUE, self.grow(State(((*part, *tail),)), depth + LEVEL, PER_RULE * len(part), missing))
+                )
         return Listing(tuple(entries))
 
     def _entries(self, number: int, rule: int) -> list[tuple[Formula, Node]]:

@@ -50,13 +50,13 @@ def walk(node: Node, facts: Facts, trace: list[Compared]) -> Leaf | None:
             case Switch(name, cases, other, absent):
                 value = facts.get(name, _MISSING)
                 node = absent if isinstance(value, Absent) else cases.get(value, other)
-                trace.append(Compared(name, _which(len(cases), "value"), _shown(value)))
+                trace.append(Compared(name, _which(cases, "values"), _shown(value)))
             case Prefixes(name, cases, lengths, other, absent):
                 value = facts.get(name, _MISSING)
                 start = _longest(value, cases, lengths)
                 node = absent if isinstance(value, Absent) else other if start is None else cases[start]
                 answer = _shown(value) if isinstance(value, Absent) else "none" if start is None else f'"{start}"'
-                trace.append(Compared(name, _which(len(cases), "prefix"), answer))
+                trace.append(Compared(name, _which(cases, "prefixes"), answer))
             case Branch(Atom(name, test), yes, no, absent):
                 value = facts.get(name, _MISSING)
                 passed = not isinstance(value, Absent) and holds(test, value)
@@ -69,9 +69,8 @@ def walk(node: Node, facts: Facts, trace: list[Compared]) -> Leaf | None:
                 assert_never(node)
 
 
-def _which(count: int, what: str) -> str:
-    plural = {"value": "values", "prefix": "prefixes"}[what]
-    return f"which of {count} {plural}" if count > 1 else f"is it the {what} that is asked for"
+def _which(cases: Mapping[str, Node] | Mapping[Value, Node], what: str) -> str:
+    return f"which of {len(cases)} {what}" if len(cases) > 1 else f"is it {_shown(next(iter(cases)))}"
 
 
 def _search(entries: tuple[tuple[Formula, Node], ...], facts: Facts, trace: list[Compared]) -> Leaf | None:

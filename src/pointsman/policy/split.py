@@ -23,7 +23,7 @@ class State(NamedTuple):
 
 
 K = TypeVar("K", bound=Value)
-_LEVEL = 6
+LEVEL = 6
 _TESTS = 64  # beyond this, a chain of tests on one attribute is no better than a list
 
 
@@ -100,17 +100,28 @@ def cells(plan: Plan) -> Iterator[State]:
             yield from cells(no)
 
 
-def height(plan: Plan) -> int:
-    """Return how many nested messages a plan takes at most in the proxy's configuration."""
-    match plan:
-        case Cell():
-            return 0
-        case ByValue(cases, other):
-            return _LEVEL + max([height(case) for case in cases.values()] + [0 if other is None else height(other)])
-        case ByPrefix(starts, rest):
-            return _LEVEL + max([height(case) for case in starts.values()] + [height(rest)])
-        case ByTest(_, yes, no):
-            return max(_LEVEL + height(yes), height(no), _LEVEL)
+def levels(plan: Plan) -> dict[State, int]:
+    """Return how many nested messages of the proxy's configuration lie above each cell of a plan, at most."""
+    found: dict[State, int] = {}
+
+    def visit(here: Plan, above: int) -> None:
+        match here:
+            case Cell(state):
+                found[state] = max(found.get(state, LEVEL), above)
+            case ByValue(cases, other):
+                for case in cases.values():
+                    visit(case, above + LEVEL)
+                if other is not None:
+                    visit(other, above + LEVEL)
+            case ByPrefix(starts, rest):
+                for case in (*starts.values(), rest):
+                    visit(case, above + LEVEL)
+            case ByTest(_, yes, no):
+                visit(yes, above + LEVEL)
+                visit(no, above if isinstance(no, ByTest) else above + LEVEL)
+
+    visit(plan, 0)
+    return found
 
 
 def settle(conditions: Conditions, state: State, name: str, judge: Judge) -> State:

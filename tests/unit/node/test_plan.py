@@ -13,12 +13,13 @@ from pointsman.dataplane.guard import State as Guard
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.entry import Mode
 from pointsman.model.profile import Level
-from pointsman.model.tunnel import Endpoint, Kind, Lane, Lease, State, Tunnel
+from pointsman.model.tunnel import Endpoint, Entry, Kind, Lane, Lease, State, Tunnel
 from pointsman.node.config import Node, load_node
 from pointsman.node.memory import Memory
 from pointsman.node.plan import Plan, closed_guard, make_plan, plain_ports
 from pointsman.node.trees import Trees, compile_trees
 from pointsman.policy.load import load_policy
+from pointsman.tunnels.port import link_name
 
 FOLDER = Path(__file__).parents[2] / "lab"
 SETTINGS = Settings(folder="/f", state="/s", access_log="/l", node="n")
@@ -190,3 +191,20 @@ def test_every_port_is_captured_in_one_way(
     http: tuple[tuple[int, int], ...], auto: tuple[tuple[int, int], ...], rest: tuple[tuple[int, int], ...]
 ) -> None:
     assert plain_ports(replace(node(), http=http, auto=auto)) == rest
+
+
+def test_a_tunnel_that_no_profile_uses_is_shut_as_well() -> None:
+    spare = replace(B, name="spare", device="pmspare", labels=(), sources=("10.79.0.2",))
+    guard = make_plan(node(), trees(), (*ALL, spare), Memory(), SETTINGS).guard
+
+    assert not any(lane.tunnel == "spare" for lane in guard.lanes)
+    assert "pmspare" in guard.tunnels
+    assert ("10.79.0.2", "pmspare") in guard.inner
+
+
+def test_the_closed_guard_shuts_the_tunnels_that_an_earlier_agent_left() -> None:
+    host = replace(node(), entries=(Entry("wg-a", Kind.WIREGUARD, Level.STRONG), Entry("d", Kind.DIRECT, Level.NONE)))
+    device = link_name(str(host.runtime), "wg-a")
+
+    assert closed_guard(host).tunnels == (device,)
+    assert f'elements = {{ "{device}" }}' in guard_text(closed_guard(host))
