@@ -220,7 +220,7 @@ EXITS = [
     (["explain", "--curl", "curl 'http://x"], 1),
     (["policy", "apply", "/nowhere.yaml"], 1),
     (["policy", "check", "/dev/null"], 1),
-    (["up", "-c", "/nowhere.yaml"], 2),
+    (["up", "-c", "/nowhere.yaml"], 1),
     (["no-such-command"], 2),
     (["down", "--runtime", "/nowhere"], 3),
     (["confirm"], 0),

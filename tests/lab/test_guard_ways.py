@@ -262,6 +262,49 @@ print("answered")
     assert bench.python(ping, space=bench.outside) == "answered\n"
 
 
+def test_what_pretends_on_lo_to_come_from_outside_gets_no_answer_out(bench, open_spec: GuardSpec) -> None:
+    """`CAP_NET_RAW` is enough for an echo request from anywhere, and for a reply in a connection that nobody began."""
+    pretend = """
+import socket, struct, sys
+canary = sys.argv[1].encode(); canary += b"x" * (len(canary) % 2)
+me, far = socket.inet_aton("192.0.2.10"), socket.inet_aton("198.51.100.9")
+me6, far6 = socket.inet_pton(10, "2001:db8:1::10"), socket.inet_pton(10, "2001:db8:2::9")
+def sum16(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return struct.pack("!H", 0xffff - total)
+def ip(source, target, protocol, load):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(load), 7, 0, 64, protocol, 0, source, target)
+    return head[:10] + sum16(head) + head[12:] + load
+def tcp(source, target, ports, flags, load=b""):
+    head = struct.pack("!HHIIBBHHH", *ports, 100, 0, 0x50, flags, 1000, 0, 0) + load
+    return head[:16] + sum16(source + target + struct.pack("!BBH", 0, 6, len(head)) + head) + head[18:]
+echo = struct.pack("!BBHHH", 8, 0, 0, 9, 1) + canary; echo = echo[:2] + sum16(echo) + echo[4:]
+echo6 = struct.pack("!BBHHH", 128, 0, 0, 9, 1) + canary
+echo6 = echo6[:2] + sum16(far6 + me6 + struct.pack("!II", len(echo6), 58) + echo6) + echo6[4:]
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); wire.bind(("lo", 0x800))
+def by_lo(packet, kind): wire.send(bytes(12) + struct.pack("!H", kind) + packet)
+by_lo(ip(far, me, 1, echo), 0x800)
+by_lo(struct.pack("!IHBB", 6 << 28, len(echo6), 58, 64) + far6 + me6 + echo6, 0x86DD)
+raw.sendto(ip(far, me, 1, echo), ("192.0.2.10", 0))
+for port, send in ((4444, lambda p: by_lo(p, 0x800)), (4445, lambda p: raw.sendto(p, ("192.0.2.10", 0)))):
+    send(ip(far, me, 6, tcp(far, me, (port, 22), 2)))
+    try: raw.sendto(ip(me, far, 6, tcp(me, far, (22, port), 0x18, canary)), ("198.51.100.9", 0))
+    except OSError: pass
+print("done")
+"""
+    bench.open()
+    unguarded = bench.watch()
+    bench.python(pretend, bench.canary)
+    assert unguarded().canaries == 5
+    bench.guard(replace(open_spec, inbound=(Inbound("tcp", ((22, 22),)),)))
+    seen = bench.watch()
+    bench.python(pretend, bench.canary)
+
+    assert seen().canaries == 0
+
+
 def test_a_tunnels_own_address_is_not_there_for_the_local_net(bench, open_spec: GuardSpec) -> None:
     attack = """
 import socket, struct, sys

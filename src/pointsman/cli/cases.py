@@ -18,7 +18,7 @@ from pointsman.policy.context import read as read_context
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import Compiled, compile_policy
 from pointsman.policy.document import Document, read
-from pointsman.policy.form import misfits
+from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.load import load_policy
 from pointsman.policy.node import plain
 
@@ -72,7 +72,8 @@ def run_cases(policy_file: Path, cases_file: Path) -> list[Outcome]:
     try:
         form = CasesDocument.model_validate(plain(document.root))
     except ValidationError as error:
-        raise Invalid([*document.problems, *misfits(document, CasesDocument, error)]) from error
+        wrong = other_kind(document, "PolicyTest") or misfits(document, CasesDocument, error)
+        raise Invalid([*document.problems, *wrong]) from error
     found = [*document.problems, *_misplaced(form, document, policy)]
     if found:
         raise Invalid(found)

@@ -57,24 +57,29 @@ def main() -> None:
 
     calm()
     register.commands(app)
-    json = show.wants_json(sys.argv[1:])
+    try:
+        sys.exit(_run(show.wants_json(sys.argv[1:])))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _run(json: bool) -> int:
     try:
         app()
     except Invalid as invalid:
         show.problems_as_json(invalid.problems) if json else show.problems(invalid.problems)
-        sys.exit(1)
+        return 1
     except Refused as refused:
         _tell(str(refused), refused.problems, json)
-        sys.exit(1)
+        return 1
     except NoAgent as nobody:
         _tell(str(nobody), [], json)
-        sys.exit(3)
+        return 3
     except Fault as fault:
         _tell(str(fault), [], json)
-        sys.exit(4)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 4
+    return 0
 
 
 def _tell(message: str, details: list[str], json: bool) -> None:

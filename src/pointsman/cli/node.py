@@ -107,7 +107,7 @@ def break_glass(
         Client(runtime).post("/v1/close-glass")
         print("closed")
         return
-    if not reason.strip():
+    if not reason:
         raise typer.BadParameter('say why with `--reason "…"`; it is recorded')
     answer = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})
     print(f"open for {for_}, until {answer['until']}")

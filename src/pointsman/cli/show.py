@@ -1,6 +1,7 @@
 """Tables and colours for people, one JSON value for programs."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,31 +30,36 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
     Text of others is shown as it is, never read as markup.
     """
-    terminal, listed = Console(highlight=False), [[_cell(cell) for cell in row] for row in rows]
-    widths = [
-        max((cell.cell_len for cell in column), default=0) for column in zip(map(Text, columns), *listed, strict=True)
-    ]
-    if terminal.is_terminal and sum(widths) + 2 * len(widths) > terminal.width and len(columns) > 3:
+    listed = [[_cell(cell) for cell in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(map(Text, columns), *listed, strict=True)]
+    wide, terminal = sum(widths) + 2 * len(widths), Console(highlight=False)
+    if not terminal.is_terminal and "COLUMNS" not in os.environ:
+        terminal = Console(highlight=False, width=max(wide, len(title), 80))
+    if wide > terminal.width and len(columns) > 4:
         _stacked(terminal, title, columns, listed)
         return
     shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        shown.add_column(column)
+        shown.add_column(column, overflow="fold")
     for row in listed:
         shown.add_row(*row)
     terminal.print(shown)
 
 
 def _stacked(terminal: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
-    """Print each row as its first cell, and below it the others that say something, each with its name."""
+    """Print each row as its first cell, and below it the others that say something, each after its name."""
     terminal.print(Text(title, style="italic"))
     for first, *others in rows:
         terminal.print(Text.assemble(first, style="bold"))
-        told = [
-            Text.assemble((f"{name} ", "dim"), cell) for name, cell in zip(columns[1:], others, strict=True) if cell
-        ]
-        for line in told:
-            terminal.print(Padding(line, (0, 0, 0, 4)))
+        lines: list[Text] = []
+        for name, cell in zip(columns[1:], others, strict=True):
+            told = Text.assemble((f"{name}: ", "dim"), cell)
+            if cell and lines and lines[-1].cell_len + 3 + told.cell_len <= terminal.width - 4:
+                lines[-1].append(" · ").append_text(told)
+            elif cell:
+                lines.append(told)
+        for line in lines:
+            terminal.print(Padding(line, (0, 0, 0, 4), expand=False))
 
 
 def problems(found: Iterable[Problem]) -> None:

@@ -92,6 +92,7 @@ def _inbound(ours: Ours) -> Chain:
         rules(
             'iifname "lo" tcp dport @entries ct status dnat accept',
             "tcp dport @entries counter name dropped_entry reject with tcp reset",
+            f"iifname != @uplinks {ours.note_inside}",
             'iifname "lo" accept',
             [f"ct direction reply {back}", f"ct state related {back}"] if back else "",
             "iifname @tunnels counter name dropped_tunnel_new drop",

@@ -47,6 +47,7 @@ def _final(ours: Ours) -> Chain:
     return Chain(
         "final",
         rules(
+            f'oifname "lo" {ours.note_inside}',
             'oifname "lo" accept',
             f"meta skuid {ours.proxy} goto of_proxy",
             "meta nfproto @glass accept" if ours.glass else "",
@@ -116,8 +117,8 @@ def _unattributed(ours: Ours) -> Chain:
             f"oifname @uplinks {outer} . ip daddr . th dport @kernel_endpoints4 accept",
             f"oifname @uplinks {outer} . ip6 daddr . th dport @kernel_endpoints6 accept",
             [f"oifname @uplinks {line}" for line in _NEIGHBOURS],
-            "oifname @uplinks ct direction reply icmp type echo-reply accept",
-            "oifname @uplinks ct direction reply icmpv6 type echo-reply accept",
+            f"oifname @uplinks {ours.answer} icmp type echo-reply accept",
+            f"oifname @uplinks {ours.answer} icmpv6 type echo-reply accept",
             "jump freed",
             f"counter name dropped_unattributed {ours.held}",
         ),
@@ -130,8 +131,8 @@ def _freed(ours: Ours) -> Chain:
     return Chain(
         "freed",
         rules(
-            "oifname @uplinks ct direction reply tcp sport @inbound_tcp accept",
-            "oifname @uplinks ct direction reply udp sport @inbound_udp accept",
+            f"oifname @uplinks {ours.answer} tcp sport @inbound_tcp accept",
+            f"oifname @uplinks {ours.answer} udp sport @inbound_udp accept",
             "oifname @uplinks meta l4proto { tcp, udp } ip daddr . th dport @resolvers4 accept",
             "oifname @uplinks meta l4proto { tcp, udp } ip6 daddr . th dport @resolvers6 accept",
             f"{link} udp sport 68 udp dport 67 accept" if ours.link else "",

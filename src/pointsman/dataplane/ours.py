@@ -29,6 +29,20 @@ class Ours:
         """Return the part of a mark that belongs to others."""
         return mark(0xFFFFFFFF ^ self.mask)
 
+    @property
+    def note_inside(self) -> str:
+        """Return what notes on a connection that no uplink brought it.
+
+        A program can put a packet with any source into `lo`; its answers must not leave as those to somebody outside.
+        """
+        unmarked = f"ct mark & {mark(self.mask)} == {mark(0)}"
+        return f"ct direction original {unmarked} ct mark set ct mark & {self.rest} | {mark(self.outer)}"
+
+    @property
+    def answer(self) -> str:
+        """Return the match of what answers somebody outside, who came by an uplink."""
+        return f"ct direction reply ct mark & {mark(self.mask)} != {mark(self.outer)}"
+
     def by_mark(self, what: str, chain: str) -> str:
         """Return the lookup that sends a packet to its lane's chain by a mark; empty where there is no lane."""
         ways = ", ".join(f"{mark(lane.mark)} : goto {chain}_{lane.mark:08x}" for lane in self.lanes)

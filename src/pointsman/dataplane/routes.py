@@ -14,7 +14,7 @@ from pointsman.dataplane.leaves import MALFORMED, MISDIRECTED, Leaves
 from pointsman.dataplane.matcher import compile_node
 from pointsman.dataplane.towards import Towards
 from pointsman.dataplane.users import Classes
-from pointsman.model.attribute import Header
+from pointsman.model.attribute import Header, Type
 from pointsman.model.diagram import Leaf
 from pointsman.model.policy import Destination, Policy
 from pointsman.policy.context import attributes_of
@@ -95,7 +95,11 @@ class _Host:
         self._leaves = leaves
         self._classes = classes
         self._raw = any(one.raw_path for one in policy.destinations)
-        self._single = [one.source.name for one in headers.asked(policy) if isinstance(one.source, Header)]
+        self._single = [
+            one.source.name
+            for one in headers.asked(policy)
+            if isinstance(one.source, Header) and one.type is not Type.STRINGS
+        ]
 
     def matcher(self, candidates: tuple[Destination, ...]) -> Object:
         """Return the checks of the request itself, then the tree of the first destination that fits."""

@@ -18,7 +18,7 @@ from pointsman.model.problem import Invalid, Place, Problem, did_you_mean
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
 from pointsman.policy.document import Document, read
-from pointsman.policy.form import misfits
+from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
 
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
@@ -150,10 +150,9 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
 
 
 def _form_problems(document: Document, error: ValidationError) -> list[Problem]:
-    kind = document.node("kind")
-    if kind is not None and plain(kind) in ("Policy", "PolicyTest"):
-        hint = "a node file has `kind: Node`; see docs/operations.md"
-        return [Problem(document.find("kind"), "not-a-node", f"this is a {plain(kind)}, not a node file", hint)]
+    other = other_kind(document, "Node")
+    if other:
+        return other
     return misfits(document, NodeDocument, error, _PATTERNS)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,10 +70,16 @@ class Follower:
         return (line for line in whole if line)
 
     def _open(self) -> BinaryIO | None:
+        # the folder is the proxy's own: neither a link nor a pipe in it may lead or hold up a reader that is root
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return self._path.open("rb")
-        except FileNotFoundError:
+            descriptor = os.open(self._path, flags)
+        except OSError:
             return None
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        return None
 
     def _moved(self) -> bool:
         if self._file is None:

@@ -16,7 +16,7 @@ DEPTH = 54
 PER_RULE, FREE = 16, 4096
 # What may be spent beyond that on what is said where something is absent, so that small policies need no lists for it.
 # It is counted in rules of all lists that could apply, of which few leaves are left in the end.
-SPARE = 16 * FREE
+SPARE = 2 * FREE
 _NEXT = -1
 
 

@@ -70,6 +70,8 @@ def walk(node: Node, facts: Facts, trace: list[Compared]) -> Leaf | None:
 
 
 def _which(cases: Mapping[str, Node] | Mapping[Value, Node], what: str) -> str:
+    if not cases:
+        return "is there one"
     return f"which of {len(cases)} {what}" if len(cases) > 1 else f"is it {_shown(next(iter(cases)))}"
 
 

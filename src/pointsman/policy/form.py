@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from pointsman.model.problem import Problem, did_you_mean
 from pointsman.policy.document import Document
-from pointsman.policy.node import describe, shown
+from pointsman.policy.node import describe, plain, shown
 
 Form = type[BaseModel]
 Path = tuple[str | int, ...]
@@ -23,6 +23,7 @@ _NOUN = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
+_KINDS = {"Policy": "a policy", "Node": "a node file", "PolicyTest": "a file of test cases"}
 _BOUNDS = {
     "too_short": "is empty",
     "string_too_short": "is empty",
@@ -51,6 +52,16 @@ def misfits(
         problem = _problem(document, form, path, several, patterns or {})
         problems.setdefault(problem.place, problem)
     return list(problems.values())
+
+
+def other_kind(document: Document, wanted: str) -> list[Problem]:
+    """Say so where a file is one of ours, but of another kind: then all its fields would be wrong."""
+    node = document.node("kind")
+    kind = plain(node) if node is not None else None
+    if kind == wanted or kind not in _KINDS:
+        return []
+    what = f"this is {_KINDS[str(kind)]}, not {_KINDS[wanted]}"
+    return [Problem(document.find("kind"), "other-kind", what, f"{_KINDS[wanted]} has `kind: {wanted}`")]
 
 
 def _problem(

@@ -13,6 +13,7 @@ _ERROR = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(\d+):(\d+): (.*)$"
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _NO_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '(?:[^'(]*\.)?\(?([^']*?)\)?'")
 _WORD = re.compile(r"(?:mismatched|extraneous) input '(and|or|not)'")
+_UNCLOSED = re.compile(r"""token recognition error at: '["']""")
 _OPERATORS = {"and": "&&", "or": "||", "not": "!"}
 
 
@@ -37,6 +38,9 @@ def refusals(text: str, message: str, known: Iterable[str], ignore: frozenset[st
     troubles = [
         _refusal(text, offset, what.removesuffix(" [INVALID_ARGUMENT]"), names, ignore) for offset, what in found
     ]
+    unclosed = next((offset for offset, what in found if _UNCLOSED.search(what)), None)
+    if unclosed is not None:
+        return (Trouble(unclosed, "syntax", "a quote that opens here is never closed"),)
     syntax = [trouble for trouble in troubles if trouble and trouble.label == "syntax"]
     # after the first syntax error a parser only guesses
     return tuple(syntax[:1]) if syntax else tuple(trouble for trouble in troubles if trouble)
@@ -58,6 +62,8 @@ def _refusal(text: str, offset: int, what: str, known: tuple[str, ...], ignore: 
         if name in ignore:
             return None
         at = start(text, offset)
+        if text[at:].startswith("has("):
+            return Trouble(at, "unknown-function", "`has` is not needed", "`absent:` says what an absence means")
         if text[offset : offset + 1] == "(" or text[at:].startswith(f"{name}("):
             return Trouble(at, "unknown-function", f"unknown function `{name}`", _meant(name, FUNCTIONS))
         return Trouble(at, "unknown-attribute", f"unknown attribute `{name}`", _meant(name, known))

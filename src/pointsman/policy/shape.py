@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pointsman.model.problem import Problem
+from pointsman.model.problem import Invalid, Problem
 from pointsman.policy import schema
 from pointsman.policy.document import Document
-from pointsman.policy.form import misfits, names
+from pointsman.policy.form import misfits, names, other_kind
 from pointsman.policy.node import Plain, plain
 
 _PATTERN = {
@@ -41,6 +41,8 @@ def shape(document: Document) -> Shape:
     content = plain(document.root)
     if not isinstance(content, dict):
         raise TypeError("a document is a mapping")
+    if other := other_kind(document, "Policy"):
+        raise Invalid([*document.problems, *other])
     try:
         return Shape(schema.PolicyDocument.model_validate(content), {}, ())
     except ValidationError as error:

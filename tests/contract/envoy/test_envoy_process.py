@@ -108,6 +108,14 @@ def test_killed_it_starts_again_from_the_files_alone(lab: Lab, proxy: Proxy) -> 
     assert _source(lab) == FAST[0]
 
 
+def test_a_link_in_the_folder_of_envoy_leads_root_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "target").touch()
+    (tmp_path / "envoy.log").symlink_to(tmp_path / "target")
+
+    with pytest.raises(Fault, match=r"envoy\.log"):
+        envoy.start(envoy.Place(tmp_path, tmp_path, os.getuid(), 1))
+
+
 def test_logs_that_were_moved_away_are_opened_anew(lab: Lab, proxy: Proxy) -> None:
     log = proxy.place.state / "access.log"
     log.rename(log.with_suffix(".1"))

@@ -38,6 +38,38 @@ def test_a_curl_line_says_what_curl_would_send(line: str, expected: Asked) -> No
     assert from_curl(line, None) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        ("wget http://a/", "no-curl"),
+        ("curl --frobnicate http://a/", "unknown-option"),
+        ("curl -s%H x:y http://a/", "unknown-option"),
+        ("curl http://a/ http://b/", "no-url"),
+        ("curl -H nocolon http://a/", "no-header"),
+    ],
+)
+def test_what_cannot_be_read_of_a_curl_line_is_never_left_out(line: str, label: str) -> None:
+    with pytest.raises(Invalid) as invalid:
+        from_curl(line, None)
+    assert [problem.label for problem in invalid.value.problems] == [label]
+
+
+@pytest.mark.parametrize(
+    ("asked", "label"),
+    [
+        (Asked("GET", "http://a/", (), "foo"), "no-address"),
+        (Asked("GE T", "http://a/"), "no-method"),
+        (Asked("GET", "ftp://a/"), "no-url"),
+        (Asked("GET", "tcp://a"), "no-port"),
+        (Asked("GET", "http://a:0/"), "no-port"),
+    ],
+)
+def test_a_request_that_nobody_could_send_is_a_problem(asked: Asked, label: str) -> None:
+    with pytest.raises(Invalid) as invalid:
+        as_request(asked, POLICY)
+    assert [problem.label for problem in invalid.value.problems] == [label]
+
+
 @pytest.mark.parametrize("line", ["", "curl", "curl -X", "curl -H", "curl 'http://a", "curl -o http://a/"])
 def test_a_line_without_a_url_is_a_problem(line: str) -> None:
     with pytest.raises(Invalid):

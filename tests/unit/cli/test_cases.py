@@ -26,8 +26,25 @@ def test_a_case_passes_where_all_that_is_expected_was_decided(tmp_path: Path) ->
     ]
 
 
-def test_a_case_that_expects_nothing_does_not_pass(tmp_path: Path) -> None:
-    assert [o[2] for o in outcomes(tmp_path, "{name: a, url: 'http://public.example/', expect: {}}")] == [False]
+@pytest.mark.parametrize(
+    ("case", "label", "hint"),
+    [
+        ("{name: a, url: 'http://public.example/', expect: {}}", "expects-nothing", "say one of"),
+        ("{name: a, url: 'http://x/', expect: {profile: valt}}", "unknown-profile", "did you mean `vault`?"),
+        ("{name: a, url: 'http://x/', expect: {rule: public-red}}", "unknown-rule", "did you mean `public-read`?"),
+        ("{name: a, url: 'http://x/', clams: {}, expect: {deny: true}}", "unknown-field", "did you mean `claims`?"),
+        ("{name: a, url: 'http://x/', address: foo, expect: {deny: true}}", "no-address", "write it like"),
+        ("{name: a, url: 'ftp://x/', expect: {deny: true}}", "no-url", "known are `http`"),
+    ],
+)
+def test_what_no_policy_could_decide_is_one_problem_with_a_hint(
+    tmp_path: Path, case: str, label: str, hint: str
+) -> None:
+    with pytest.raises(Invalid) as invalid:
+        outcomes(tmp_path, case)
+
+    (problem,) = invalid.value.problems
+    assert (problem.label, problem.hint.startswith(hint), problem.place.line) == (label, True, 4)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,15 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
         (["status"], 3),
         (["tunnels"], 3),
         (["confirm"], 3),
+        (["decisions", "tail"], 3),
+        (["decisions", "tail", "--no-follow"], 3),
+        (["break-glass", "--end"], 3),
+        (["break-glass"], 2),
+        (["--version"], 0),
+        (["explain", "http://a/", "--claim", "sub", "--policy", str(EXAMPLES / "policy.yaml")], 1),
+        (["explain", "http://a/", "--policy", "/nonexistent"], 1),
+        (["policy", "test", str(EXAMPLES / "policy.yaml"), "/nonexistent"], 1),
+        (["doctor", "-c", "/nonexistent"], 1),
         (["doctor"], 3),
         (["frobnicate"], 2),
         (["status", "--frobnicate"], 2),
@@ -76,6 +85,58 @@ def test_problems_are_json_for_programs(tmp_path: Path) -> None:
     assert (done.returncode, answer["valid"]) == (1, False)
     assert {"file", "line", "column", "label", "what", "hint"} == set(answer["problems"][0])
     assert any("did you mean `name`?" in problem["hint"] for problem in answer["problems"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["status", "--json"], 3),
+        (["policy", "check", "--json", "/nonexistent"], 1),
+        (["doctor", "--json", "-c", "/nonexistent"], 1),
+        (["explain", "--json", "ftp://a/", "--policy", str(EXAMPLES / "policy.yaml")], 1),
+    ],
+)
+def test_every_failure_is_one_json_value_for_programs(words: list[str], code: int) -> None:
+    done = run(*words)
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, bool(answer["error"]), isinstance(answer["problems"], list)) == (code, True, True)
+
+
+def test_a_node_file_is_judged_away_from_its_host(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text(
+        "{apiVersion: pointsman/v1, kind: Node, policy: p, uplinks: [eth0], users: {proxy: no-such-user},\n"
+        "tunnels: [{name: d, kind: direct, level: none, device: eth0}]}"
+    )
+
+    found = json.loads(run("doctor", "--json", "-c", str(tmp_path / "node.yaml")).stdout)
+    checked = run("policy", "check", str(EXAMPLES / "policy.yaml"), "--node", str(tmp_path / "node.yaml"))
+
+    users = [(one["level"], "no-such-user" in one["detail"]) for one in found if one["what"] == "users"]
+    assert users[0] == ("problem", True)
+    assert ("no-such-user" in checked.stderr, "no tunnel of the pool" in checked.stderr) == (False, True)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text("apiVersion: pointsman/v1\nkind: Node\nuplinks: [eth0]\n")
+
+    done = run("policy", "check", str(tmp_path / "node.yaml"))
+
+    assert (done.returncode, "this is a node file, not a policy" in done.stderr) == (1, True)
+    assert done.stderr.count("node.yaml:") == 1
+
+
+def test_a_table_too_wide_for_the_screen_is_printed_as_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "30")
+        show.table("pool", ("tunnel", "kind", "state", "mtu", "device", "why"), [("a", "b" * 19, "up", 9, "", "of it")])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "pool",
+        "a",
+        f"    kind: {'b' * 19}",
+        "    state: up · mtu: 9",
+        "    why: of it",
+    ]
 
 
 def test_a_test_of_a_policy_that_fails_ends_with_1(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from pointsman.dataplane import entries, limits
@@ -105,3 +106,13 @@ def test_the_bound_on_users_keeps_buckets_from_being_refilled() -> None:
         total = limits.bounded(None, rate)
         assert total.burst + total.per_second * rate.burst / rate.per_second <= limits.MOST_USERS
         assert limits.bounded(Rate(2, 3), rate) == Rate(2, 3)
+
+
+def test_a_header_that_is_a_list_may_have_several_values() -> None:
+    tags = Attribute("tags", Type.STRINGS, Header("x-tags"), AbsentValue(()))
+    rule = _rule("tags", "fast", Atom("tags", Contains("gold")))
+    policy = replace(POLICY, attributes=(*POLICY.attributes, tags), rules=(rule, *POLICY.rules))
+    files = _files(policy).routes.text
+
+    assert "`x-tenant` is given more than once" in files
+    assert "`x-tags` is given more than once" not in files

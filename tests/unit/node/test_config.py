@@ -6,7 +6,7 @@ import yaml
 from pointsman.model.problem import Invalid
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
-from pointsman.node.config import load_node
+from pointsman.node.config import load_node, read_node
 
 GOOD = {
     "apiVersion": "pointsman/v1",
@@ -115,3 +115,30 @@ def test_what_is_no_node_file_is_refused(tmp_path: Path, text: bytes) -> None:
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
         load_node(tmp_path / "none.yaml")
+
+
+def test_users_are_of_this_host_only_where_the_agent_runs(tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text(yaml.safe_dump({**GOOD, "users": {"proxy": "no-such-user", "tunnels": "nor-this-one"}}))
+
+    node = read_node(file)
+
+    assert [(one.label, one.place.line > 1) for one in node.unknown_users] == [("unknown-user", True)] * 2
+    assert node.proxy_uid != node.tunnel_uid
+    with pytest.raises(Invalid, match="does not exist here"):
+        load_node(file)
+
+
+def test_a_broken_tunnel_is_not_also_a_missing_one(tmp_path: Path) -> None:
+    tunnels = [{"name": "x", "kind": "wireguad", "level": "stron", "devic": "eth0"}]
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "tunnels": tunnels, "users": {"exempt": [True]}}))
+
+    with pytest.raises(Invalid) as invalid:
+        load_node(tmp_path / "node.yaml")
+
+    assert sorted((one.label, one.hint) for one in invalid.value.problems) == [
+        ("unknown-field", "did you mean `device`?"),
+        ("unknown-value", "did you mean `strong`?"),
+        ("unknown-value", "did you mean `wireguard`?"),
+        ("wrong-type", "quote it to make it a text"),
+    ]

@@ -17,6 +17,7 @@ def test_what_is_kept_is_recalled(tmp_path: Path) -> None:
         observe=True,
         confirm_by=12.5,
         glass_until=99.0,
+        glass_reason="gateway outage",
     )
     keep(tmp_path / "memory.json", memory)
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,12 @@ def test_a_small_file_and_none_stay_where_they_are(tmp_path: Path) -> None:
 
     assert (rotate(tmp_path / "log", largest=2), rotate(tmp_path / "none")) == (False, False)
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_neither_a_link_nor_a_pipe_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text('{"rule": "r"}\n')
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    os.mkfifo(tmp_path / "pipe")
+
+    assert [list(Follower(tmp_path / name).lines()) for name in ("link", "pipe")] == [[], []]
+    assert list(Follower(tmp_path / "other").lines()) == [b'{"rule": "r"}']

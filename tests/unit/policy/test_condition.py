@@ -158,6 +158,17 @@ def test_what_has_no_boolean_form_is_refused_at_its_place(text: str, found: list
     assert troubles(text) == found
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('user.name == "a', "a quote that opens here is never closed"),
+        ("has(user.nam) && user.name == 'a'", "`has` is not needed"),
+    ],
+)
+def test_a_refusal_says_what_its_author_did(text: str, what: str) -> None:
+    assert conditions().compile(text).troubles[0].what == what
+
+
 def test_two_troubles_in_one_condition_are_both_told() -> None:
     assert troubles('size(user.name) > 3 || operation == "raed"') == [(0, "not-boolean-form"), (36, "never-holds")]
 

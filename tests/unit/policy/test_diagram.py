@@ -2,7 +2,7 @@
 
 from pointsman.model.attribute import BUILTINS, AbsentDeny, AbsentValue, Attribute, Claim, NodeFact, Type, Value
 from pointsman.model.context import Absent, Context
-from pointsman.model.decision import Deny, Permit
+from pointsman.model.decision import Compared, Deny, Permit
 from pointsman.model.diagram import Leaf, Listing, Node, Prefixes, Switch
 from pointsman.model.formula import (
     TRUE,
@@ -19,7 +19,7 @@ from pointsman.model.formula import (
 from pointsman.model.policy import Policy, Rule
 from pointsman.model.problem import Place
 from pointsman.policy.cost import cost
-from pointsman.policy.decide import decide
+from pointsman.policy.decide import decide, walk
 from pointsman.policy.diagram import compile_policy, toward
 
 ATTRIBUTES = (
@@ -186,3 +186,19 @@ def _rules(node: Node) -> set[int]:
 def test_built_in_attributes_need_no_declaration() -> None:
     assert {attribute.name for attribute in BUILTINS}.isdisjoint({a.name for a in ATTRIBUTES})
     assert asked(policy((Atom("destination.port", AtLeast(1024)), "x")), destination_port=8080).rule == "r0"
+
+
+def test_a_fact_that_only_has_to_be_there_is_asked_for_as_such() -> None:
+    one = policy(
+        (And((is_("user.role", "admin"), is_("request.method", "GET"))), "fast"),
+        (And((Atom("user.level", AtLeast(3)), is_("user.role", "dev"))), "slow"),
+        (And((Not(Atom("user.level", AtLeast(3))), is_("user.role", "dev"))), "slower"),
+    )
+
+    for known in ({}, {"user_level": 3}, {"user_level": 1}):
+        for role in ("admin", "dev"):
+            assert asked(one, user_role=role, request_method="PUT", **known).trace
+    there = Switch("user.level", {}, Leaf(0), Leaf(1))
+    trace: list[Compared] = []
+    assert walk(there, {"user.level": 7}, trace) == there.other
+    assert trace == [Compared("user.level", "is there one", "7")]

@@ -161,7 +161,8 @@ class _Demo:
         limit = self._compiled.policy.profile(wanted.profile).limits.profile if wanted.profile else None
         if limit is None:
             return
-        self._tell.stage(f"profile {wanted.profile}: {limit.per_second} requests per second, {limit.burst} at once")
+        most = f"{limit.per_second} requests per second, {limit.burst} at once, earlier ones counted"
+        self._tell.stage(f"profile {wanted.profile}: {most}")
         mark = secrets.token_hex(8)
         begun = time.monotonic()
         answers = self._callers.burst(call, mark, self._headers(call, wanted), limit.burst + BEYOND)
