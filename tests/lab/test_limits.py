@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -69,8 +70,6 @@ def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
 @pytest.fixture
 def full(host: Steered) -> None:
     """Buckets that are full: the fullest takes five seconds to fill."""
-    import time
-
     since = time.monotonic()
     until(lambda: time.monotonic() - since > 5.2, "the buckets are full", within=PATIENCE)
 
@@ -79,6 +78,11 @@ def asked(host: Steered, count: int, path: str, name: str = "public.example", **
     headers = [host.token(**claims)] if claims else []
     with clients.connected(host.lab, SHARED[0], 80) as client:
         return [client.ask(path, host=name, headers=headers).status for _ in range(count)]
+
+
+def came_back(since: float) -> int:
+    """Return how many requests a bucket of one a second has got back at the most."""
+    return int(time.monotonic() - since) + 1
 
 
 def granted(statuses: list[int]) -> int:
@@ -112,25 +116,33 @@ def test_a_grpc_call_over_the_limit_has_status_8(host: Steered, full: None) -> N
 
 
 def test_a_user_s_limit_counts_for_each_user_alone(host: Steered, full: None) -> None:
-    assert [granted(asked(host, 8, "/each", sub=user)) in (4, 5, 6) for user in ("ada", "bob", "eve")] == [True] * 3
-    assert granted(asked(host, 8, "/each", sub="ada")) <= 2  # its bucket is still empty
+    since = time.monotonic()
+    first = [granted(asked(host, 8, "/each", sub=user)) for user in ("ada", "bob", "eve")]
+    again = granted(asked(host, 8, "/each", sub="ada"))
+
+    assert min(first) >= 4  # each has a bucket of its own
+    assert first[0] + again <= 4 + came_back(since)  # and nobody has two
 
 
 def test_all_without_a_user_count_as_one(host: Steered, full: None) -> None:
-    assert granted(asked(host, 6, "/each")) in (4, 5)
+    since = time.monotonic()
+    first = granted(asked(host, 6, "/each"))
     forged = [("x-identity-token", f"no.token.{number}") for number in range(6)]
     with clients.connected(host.lab, SHARED[0], 80) as client:
         statuses = [client.ask("/each", host="public.example", headers=[one]).status for one in forged]
-    assert granted(statuses) <= 2
+
+    assert first >= 4
+    assert first + granted(statuses) <= 4 + came_back(since)
 
 
 def test_a_destination_s_limit_counts_for_each_destination_alone(host: Steered, full: None) -> None:
     names = ("public.example", "records.example", "pay.example")
 
-    assert [granted(asked(host, 6, "/there", name)) in (3, 4, 5) for name in names] == [True] * 3
+    assert min(granted(asked(host, 6, "/there", name)) for name in names) >= 3
 
 
 def test_a_change_of_policy_does_not_refill(host: Steered, full: None) -> None:
+    since = time.monotonic()
     before = granted(asked(host, 8, "/few"))
     rules = [*RULES, {"name": "one-more", "when": 'request.path == "/more"', "profile": "quick"}]
     (host.lab.node / "more.yaml").write_text(policy_text(profiles=PROFILES, rules=rules))
@@ -139,8 +151,8 @@ def test_a_change_of_policy_does_not_refill(host: Steered, full: None) -> None:
 
     after = granted(asked(host, 8, "/few"))
 
-    assert before in (5, 6)
-    assert after <= 4  # what came back meanwhile; a full bucket would have five and more
+    assert before >= 5
+    assert before + after <= 5 + came_back(since)
 
 
 # Two transfers on one connection: the first takes what the bucket holds, the second is timed.

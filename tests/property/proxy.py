@@ -12,16 +12,15 @@ from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
-import envoy  # type: ignore[import-untyped]
-
 from pointsman.dataplane.envoy import Object, extension, typed
 from pointsman.dataplane.inputs import Coded, Host, Input, Inputs, Listed, Plain, inputs_of
 from pointsman.dataplane.matcher import compile_node
 from pointsman.model.attribute import Attribute, Header, Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Leaf, Node
+from pointsman.system.envoy import binary
 
-_BINARY = Path(envoy.__file__).parent / "_bin" / "envoy"
+_BINARY = binary()
 GRPC = "HTTP/2 POST application/grpc"
 
 
