@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -406,6 +407,15 @@ def test_what_an_openvpn_gateway_pushes_changes_nothing_on_the_host(bring: Bring
     assert [line for line in routes.splitlines() if tunnel.device in line] == []
     assert tunnel.first["mtu"] == 1400
     assert "192.0.2.66" not in Path("/etc/resolv.conf").read_text()
+
+
+def test_an_openvpn_daemon_has_a_tun_device_of_its_own(bring: Bring) -> None:
+    tunnel = bring("openvpn", 0)
+
+    seen = Path(f"/proc/{tunnel.world.pid('near', 't')}/root/dev/net/tun").stat()
+
+    assert (seen.st_uid, stat.S_IMODE(seen.st_mode)) == (64002, 0o600)
+    assert seen.st_rdev == Path("/dev/net/tun").stat().st_rdev
 
 
 def test_an_openvpn_gateway_with_another_certificate_is_refused(world: World, bring: Bring) -> None:

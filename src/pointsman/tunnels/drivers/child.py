@@ -39,7 +39,10 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run and with what: `run_folder` is what it sees as `/run`, `capabilities` are all it keeps."""
+    """What to run and with what: `run_folder` is what it sees as `/run`, `capabilities` are all it keeps.
+
+    `tun` says that it opens `/dev/net/tun` itself: it then sees one of its own, whoever may open the host's.
+    """
 
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
@@ -47,6 +50,7 @@ class Command:
     pass_fds: tuple[int, ...] = ()
     stdin: int = subprocess.DEVNULL
     run_folder: Path | None = None
+    tun: bool = False
 
 
 def find(berth: Berth) -> Child | None:
@@ -145,7 +149,7 @@ def _spawn(berth: Berth, command: Command, lock: int) -> subprocess.Popen[bytes]
     capabilities = ",".join(("-all", *(f"+{name}" for name in command.capabilities)))
     arguments = [
         *(sys.executable, "-I", "-S", launcher.__file__, str(berth.folder / "pid"), str(berth.folder / "work")),
-        str(command.run_folder or "-"),
+        *(str(command.run_folder or "-"), str(berth.uid) if command.tun else "-"),
         *("setpriv", f"--reuid={berth.uid}", f"--regid={berth.gid}", "--clear-groups", "--no-new-privs"),
         *(f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}", f"--bounding-set={capabilities}"),
         *command.arguments,

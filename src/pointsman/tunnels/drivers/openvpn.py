@@ -30,7 +30,8 @@ class OpenvpnDriver:
         link.dress(berth, (), spec.mtu)
         pipe = _held_text(configuration(spec, berth.link))
         try:
-            child.launch(berth, digest(spec), child.Command(("openvpn", "--config", "stdin"), stdin=pipe))
+            command = child.Command(("openvpn", "--config", "stdin"), stdin=pipe, tun=True)
+            child.launch(berth, digest(spec), command)
         finally:
             os.close(pipe)
 
