@@ -7,7 +7,7 @@ would allow after trying values one by one, but never the other way round.
 import os
 from collections.abc import Mapping
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pointsman.model.attribute import Value
@@ -131,7 +131,23 @@ def compiled(rules: list[tuple[str, str]]) -> tuple[Loaded, Compiled]:
     return loaded, compile_policy(loaded.policy)
 
 
+# a place whose label the catalogue knows
+KNOWN_PLACE: tuple[Mapping[str, Value], Mapping[str, Value]] = (
+    {
+        "destination.name": "public",
+        "destination.address": "198.51.100.80",
+        "destination.port": 80,
+        "process.uid": 64001,
+        "user.groups": ("ops",),
+        "user.role": "clerk",
+        "user.staff": False,
+    },
+    {"request.protocol": "http", "request.method": "GET", "request.path": "/v1", "request.host": "records.example"},
+)
+
+
 @settings(max_examples=CASES, deadline=None)
+@example(rules=[('data.label == "secret"', "profile: a")], requests=[KNOWN_PLACE])
 @given(rules=RULES, requests=st.lists(st.tuples(FACTS, st.one_of(WEB, TCP)), min_size=1, max_size=10))
 def test_deciding_is_plain_reading(
     rules: list[tuple[str, str]], requests: list[tuple[Mapping[str, Value], Mapping[str, Value]]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pointsman.model.attribute import Catalogue
 from pointsman.model.formula import Equals, Prefix
 from pointsman.policy.index import Items
 from pointsman.policy.simplify import Conditions
@@ -14,8 +15,9 @@ _GROWTH, _SLACK = 6, 64
 def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ...], ...]:
     """Return the orders worth trying: the attributes that most rules pin to a value come first.
 
-    The destination is always first, for it is a virtual host of the proxy. Attributes that are asked
-    few questions go either before or after those that are asked many.
+    The destination is always first, for it is a virtual host of the proxy. What a catalogue does not say comes last:
+    by then it is known whether the place is in the catalogue at all. Attributes that are asked few questions go either
+    before or after those that are asked many.
     """
     pinned: dict[str, int] = {}
     values: dict[str, set[object]] = {}
@@ -27,11 +29,12 @@ def attribute_order(conditions: Conditions, state: State) -> tuple[tuple[str, ..
                     pinned[name] = pinned.get(name, 0) + isinstance(test, (Equals, Prefix))
     used = sorted(values, key=lambda name: (-pinned[name], -len(values[name]), name))
     first = [name for name in used if name == "destination.name"]
-    rest = [name for name in used if name not in first]
+    last = [name for name in used if isinstance(conditions.attributes[name].source, Catalogue)]
+    rest = [name for name in used if name not in first and name not in last]
     few = sorted((name for name in rest if len(values[name]) <= _FEW), key=lambda name: len(values[name]))
     many = [name for name in rest if name not in few and pinned[name]]
     loose = [name for name in rest if name not in few and not pinned[name]]
-    orders = ((*first, *few, *many, *loose), (*first, *many, *few, *loose))
+    orders = ((*first, *few, *many, *loose, *last), (*first, *many, *few, *loose, *last))
     return tuple(dict.fromkeys(orders))
 
 
