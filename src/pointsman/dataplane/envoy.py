@@ -15,7 +15,7 @@ class Settings:
     """What the proxy's files need to know of the node.
 
     `folder` is where they lie, `state` a folder of the proxy's own for its admin socket. To `observe` is to record
-    what is decided, and to hold nothing.
+    what is decided, and to hold nothing. `asked` is the agent's socket for requests without a tunnel, empty for none.
     """
 
     folder: str
@@ -26,6 +26,7 @@ class Settings:
     most_connections: int = 8000
     heap_bytes: int = 1 << 30
     observe: bool = False
+    asked: str = ""
 
     @property
     def admin(self) -> str:

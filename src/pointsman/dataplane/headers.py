@@ -10,6 +10,7 @@ from pointsman.model.attribute import Attribute, Builtin, Claim, Header
 from pointsman.model.formula import And, Atom, Formula, Not, Or
 from pointsman.model.policy import Policy, Rule
 from pointsman.policy.context import attributes_of
+from pointsman.policy.holding import holder_attributes
 
 OWN = "x-pointsman-"
 PATH = OWN + "path"
@@ -64,9 +65,10 @@ def claim_header(claim: str) -> str:
 
 
 def asked(policy: Policy) -> tuple[Attribute, ...]:
-    """Return the attributes that some rule asks about, by name."""
+    """Return the attributes that some rule asks about, or that tell holders apart, by name."""
     names = _names(policy.rules)
-    return tuple(sorted((one for one in attributes_of(policy) if one.name in names), key=lambda one: one.name))
+    found = dict.fromkeys(one for one in attributes_of(policy) if one.name in names)
+    return tuple(sorted({**found, **dict.fromkeys(holder_attributes(policy))}, key=lambda one: one.name))
 
 
 def claims(policy: Policy) -> tuple[str, ...]:

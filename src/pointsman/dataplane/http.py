@@ -1,6 +1,7 @@
 """How HTTP is read: limits, clean-up of what the client sent, context, and the filters up to the route."""
 
 from pointsman.dataplane import accesslog, headers
+from pointsman.dataplane.asking import compile_asking
 from pointsman.dataplane.envoy import Json, Object, Settings, extension, typed, watched
 from pointsman.dataplane.identity import compile_identity
 from pointsman.dataplane.limits import compile_limits
@@ -117,5 +118,7 @@ def _filters(policy: Policy) -> list[Json]:
             dynamic_stats=False,
         ),
     )
-    found: list[Json] = [*compile_identity(policy.identity, headers.claims(policy))]
-    return [*found, *([] if limits is None else [limits]), router]
+    identity: list[Json] = [*compile_identity(policy.identity, headers.claims(policy))]
+    # limits come first: what is beyond them makes no tunnel
+    further = [found for found in (limits, compile_asking(policy)) if found is not None]
+    return [*identity, *further, router]

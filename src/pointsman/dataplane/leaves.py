@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 
+from pointsman.dataplane.asking import asking_route
 from pointsman.dataplane.clusters import OBSERVED
 from pointsman.dataplane.envoy import Object, extension, typed
+from pointsman.dataplane.inputs import ask, exact, header_input, inputs_of, negation
 from pointsman.dataplane.limits import limited, route_facts
+from pointsman.model.attribute import AbsentDeny
 from pointsman.model.diagram import Leaf
+from pointsman.model.formula import Present
 from pointsman.model.policy import Policy
+from pointsman.model.profile import Holding, Profile
 from pointsman.model.tunnel import Lane
+from pointsman.policy.holding import holder_attribute
 
 DENIED = 403
 MALFORMED = 400
@@ -15,19 +21,31 @@ MISDIRECTED = 421
 UNAVAILABLE = 503
 
 Ways = Mapping[str, Lane | str]
+Holders = Mapping[str, Mapping[str, Lane]]
 
 
 class Leaves:
     """The routes of a policy. `ways` holds for each profile its lane now, or why it has none.
 
-    While it is only observed, every request leaves as if nobody had decided, and its record says what was decided.
+    `holders` are by profile those that have a lane of their own, by the text that tells them apart in the proxy. All
+    others ask for one, where `asks` says that somebody can make it. While it is only observed, every request leaves as
+    if nobody had decided, and its record says what was decided.
     """
 
-    def __init__(self, policy: Policy, ways: Ways, observe: bool = False) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        ways: Ways,
+        observe: bool = False,
+        holders: Holders | None = None,
+        asks: bool = False,
+    ) -> None:
         self._policy = policy
         self._profiles = {profile.name: profile for profile in policy.profiles}
         self._ways = ways
         self._observe = observe
+        self._holders = holders or {}
+        self._asks = asks
         self._made: dict[tuple[int, str, str], Object] = {}
 
     def action(self, leaf: Leaf, destination: str) -> Object:
@@ -52,12 +70,55 @@ class Leaves:
             return self.refuse(DENIED, f"rule `{rule.name}` denies it", rule.name)
         if self._observe:
             return _observed(rule.name, rule.profile)
+        profile = self._profiles[rule.profile]
+        if profile.holding is not None:
+            return self._held(profile, profile.holding, rule.name, destination)
         way = self._ways.get(rule.profile, "it has no tunnel")
         if isinstance(way, str):
             return self.refuse(UNAVAILABLE, f"profile `{rule.profile}`: {way}", rule.name)
-        profile = self._profiles[rule.profile]
-        counted: Object = {"metadata": route_facts(profile, destination)} if limited(profile) else {}
-        return _route(rule.name, {"route": {"cluster": way.cluster, "timeout": "0s"}, **counted})
+        return self._by(way, profile, rule.name, destination)
+
+    def _held(self, profile: Profile, holding: Holding, rule: str, destination: str) -> Object:
+        """Return the look-up of the holder; one that is not known yet asks, and one that is nobody is refused."""
+        lanes = self._holders.get(profile.name, {})
+        asking = self._ask(profile, rule, destination)
+        attribute = holder_attribute(holding, self._policy.attributes)
+        if attribute is None:
+            return self._by(lanes[rule], profile, rule, destination) if rule in lanes else asking
+        entry = inputs_of([attribute])[attribute.name]
+        nobody = asking
+        if isinstance(attribute.absent, AbsentDeny):
+            why = (
+                f"profile `{profile.name}` holds a tunnel for each `{attribute.name}`, which this request does not have"
+            )
+            nobody = self.refuse(DENIED, why, rule)
+        elif lane := lanes.get(exact(entry, attribute.absent.value) or ""):
+            nobody = self._by(lane, profile, rule, destination)
+        found: Object = {}
+        if lanes:
+            table: Object = {text: self._by(lane, profile, rule, destination) for text, lane in sorted(lanes.items())}
+            found = {"matcher_tree": {"input": header_input(entry.header), "exact_match_map": {"map": table}}}
+        present = ask(entry, Present())
+        if present is True:
+            return {"matcher": {**found, "on_no_match": asking}}
+        listed: Object = {
+            "matcher_list": {"matchers": [{"predicate": negation(present), "on_match": nobody}]},
+            "on_no_match": asking,
+        }
+        return {"matcher": {**found, "on_no_match": {"matcher": listed}} if found else listed}
+
+    def _ask(self, profile: Profile, rule: str, destination: str) -> Object:
+        if not self._asks:
+            return self.refuse(UNAVAILABLE, f"profile `{profile.name}`: no gateway can make its tunnel", rule)
+        return _route(rule, asking_route(rule, profile.name) | _counted(profile, destination))
+
+    def _by(self, lane: Lane, profile: Profile, rule: str, destination: str) -> Object:
+        way: Object = {"route": {"cluster": lane.cluster, "timeout": "0s"}}
+        return _route(rule, way | _counted(profile, destination))
+
+
+def _counted(profile: Profile, destination: str) -> Object:
+    return {"metadata": route_facts(profile, destination)} if limited(profile) else {}
 
 
 def _observed(rule: str, outcome: str) -> Object:

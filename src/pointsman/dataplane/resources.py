@@ -4,15 +4,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pointsman.dataplane.asking import asking_cluster
 from pointsman.dataplane.bootstrap import compile_bootstrap
 from pointsman.dataplane.clusters import compile_clusters
 from pointsman.dataplane.entries import user_classes
 from pointsman.dataplane.envoy import Json, Object, Settings, text
-from pointsman.dataplane.leaves import Leaves, Ways
+from pointsman.dataplane.leaves import Holders, Leaves, Ways
 from pointsman.dataplane.listeners import compile_listeners
 from pointsman.dataplane.routes import compile_routes
 from pointsman.dataplane.users import Classes
 from pointsman.model.entry import Entry
+from pointsman.model.policy import Policy
+from pointsman.model.profile import Who
 from pointsman.model.tunnel import Lane
 from pointsman.policy.diagram import Compiled
 
@@ -52,22 +55,44 @@ class EnvoyFiles:
 
 
 def compile_envoy(
-    compiled: Compiled, ways: Ways, lanes: Iterable[Lane], entries: Iterable[Entry], settings: Settings
+    compiled: Compiled,
+    ways: Ways,
+    lanes: Iterable[Lane],
+    entries: Iterable[Entry],
+    settings: Settings,
+    holders: Holders | None = None,
 ) -> EnvoyFiles:
     """Return the files for this policy.
 
-    `ways` holds each profile's lane now, or why it has none; `lanes` are all that may carry traffic, those
-    that still drain among them.
+    `ways` holds each profile's lane now, or why it has none, and `holders` by profile those with one of their own;
+    `lanes` are all that may carry traffic, those that still drain among them.
     """
     policy = compiled.policy
     ports = tuple(entries)
     usable = tuple(lane for lane in lanes if lane.sources)
+    classes = user_classes(ports)
+    known = _told_apart(policy, holders or {}, classes)
+    leaves = Leaves(policy, ways, settings.observe, known, bool(settings.asked))
+    asking = [asking_cluster(settings.asked)] if settings.asked else []
     return EnvoyFiles(
         text(compile_bootstrap(settings)),
-        _resource(compile_clusters(usable, ports, settings.observe)),
+        _resource([*compile_clusters(usable, ports, settings.observe), *asking]),
         _resource(compile_listeners(policy, ports, settings)),
-        _resource([compile_routes(compiled, Leaves(policy, ways, settings.observe), Classes(user_classes(ports)))]),
+        _resource([compile_routes(compiled, leaves, Classes(classes))]),
     )
+
+
+def _told_apart(policy: Policy, holders: Holders, classes: Mapping[int, int]) -> Holders:
+    """Return the holders by what the proxy sees of them: users by their class; one without a class asks each time."""
+    by_workload = {p.name for p in policy.profiles if p.holding is not None and p.holding.who is Who.WORKLOAD}
+    return {
+        profile: {
+            str(classes[int(key)]) if profile in by_workload else key: lane
+            for key, lane in lanes.items()
+            if profile not in by_workload or int(key) in classes
+        }
+        for profile, lanes in holders.items()
+    }
 
 
 def _resource(found: list[Object]) -> Resource:

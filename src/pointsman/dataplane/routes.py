@@ -6,7 +6,7 @@ names. Every way through a tree ends at a route that is named after the rule whi
 
 from collections.abc import Iterable
 
-from pointsman.dataplane import headers, predicates
+from pointsman.dataplane import asking, headers, predicates
 from pointsman.dataplane.envoy import Json, Object, typed
 from pointsman.dataplane.http import ROUTES
 from pointsman.dataplane.inputs import inputs_of
@@ -43,6 +43,7 @@ def compile_routes(compiled: Compiled, leaves: Leaves, classes: Classes) -> Obje
         ignore_port_in_host_matching=True,
         request_headers_to_remove=_removed(policy),
         virtual_hosts=hosts,
+        **({"typed_per_filter_config": asking.asking_nowhere()} if _with_holders(policy) else {}),
     )
 
 
@@ -80,9 +81,14 @@ def _domains(pattern: str) -> tuple[str, ...]:
 def _removed(policy: Policy) -> list[Json]:
     """Return what the origin must not see: our context, what Envoy adds, and a token that is for us alone."""
     own = [*headers.needed(policy), *(headers.claim_header(claim) for claim in headers.claims(policy))]
+    own += [asking.TUNNEL] if _with_holders(policy) else []
     identity = policy.identity
     token = [identity.header] if identity and not identity.forward and identity.header != "authorization" else []
     return [*own, "x-forwarded-proto", "x-envoy-external-address", *token]
+
+
+def _with_holders(policy: Policy) -> bool:
+    return any(profile.holding is not None for profile in policy.profiles)
 
 
 class _Host:

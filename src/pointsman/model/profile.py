@@ -69,9 +69,36 @@ class Selector:
     names: tuple[str, ...] = ()
 
 
+class Who(StrEnum):
+    """What tells the holders of a profile's tunnels apart."""
+
+    USER = "per-user"
+    WORKLOAD = "per-workload"
+    RULE = "per-rule"
+    ATTRIBUTE = "per-request-attribute"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Every holder has a tunnel of its own, made when its first request comes. Times are in seconds.
+
+    `attribute` is what tells holders apart where `who` says so. A first request waits `wait` at most; a tunnel that
+    carried nothing for `idle` is taken down; its keys are used for `rotate`, 0 for as long as it lives.
+    """
+
+    who: Who
+    attribute: str = ""
+    wait: float = 3.0
+    idle: int = 600
+    rotate: int = 86_400
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A tunnel profile: what a tunnel must offer, and how it treats the request."""
+    """A tunnel profile: what a tunnel must offer, and how it treats the request.
+
+    `dedicated`: the profile as a whole holds one tunnel of the pool; `holding`: each of its holders has one of its own.
+    """
 
     name: str
     encryption: Level
@@ -80,3 +107,4 @@ class Profile:
     qos: Qos = Qos.DEFAULT
     limits: Limits = Limits()
     on_failure: OnFailure = OnFailure.BLOCK
+    holding: Holding | None = None

@@ -49,7 +49,8 @@ def make_plan(
 ) -> Plan:
     """Return what should be there. `draining` are lanes that requests may still be on."""
     policy = trees.policy
-    assignment = assign(policy.profiles, tunnels, memory.leases)
+    pooled = [profile for profile in policy.profiles if profile.holding is None]
+    assignment = assign(pooled, tunnels, memory.leases)
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
     chosen = {
         name: by_name[selection.tunnel]
@@ -64,7 +65,7 @@ def make_plan(
         name: fresh.get(name) or why_none(selection) for name, selection in assignment.selections.items()
     }
     modes = ((Mode.HTTP, node.http), (Mode.AUTO, node.auto), (Mode.TCP, plain_ports(node)))
-    carriers = [f"{p.name}@{t.name}" for p in policy.profiles for t in tunnels if not misfit(t, p)]
+    carriers = [f"{p.name}@{t.name}" for p in pooled for t in tunnels if not misfit(t, p)]
     ports = entry_ports.plan(trees.uids, carriers, [mode for mode, ranges in modes if ranges], memory.entries)
     # observed, a plain TCP flow goes its own way: the guard counts it
     capture = compile_capture(

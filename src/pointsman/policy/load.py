@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pointsman.model.attribute import BUILTINS
 from pointsman.model.policy import Destination, Policy
 from pointsman.model.problem import Invalid, Place, Problem
-from pointsman.policy import derive, facts
+from pointsman.policy import derive, facts, holding
 from pointsman.policy.check import Findings
 from pointsman.policy.destinations import destinations
 from pointsman.policy.document import Document, names_in, read
@@ -44,6 +44,8 @@ def load(text: bytes, name: str, read_file: ReadFile) -> Loaded:
     identity = facts.identity(formed.policy, document, read_file, found)
     places_to_go = destinations(formed, document, found)
     profiles_, profile_places = profiles(formed, document, found)
+    by_name = {attribute.name: attribute for attribute in declared}
+    holding.check(profiles_, profile_places, by_name, identity is not None, found)
     tables = _tables(formed, document, places_to_go, found)
     attributes = (*BUILTINS, *declared, *(table.attribute for table in tables[1:]))
     checked = rules(formed, document, attributes, tables, places_to_go, profiles_, found)

@@ -1,14 +1,16 @@
 """The profiles that a policy declares, from the document to the model."""
 
 from pointsman.model.problem import Place
-from pointsman.model.profile import Level, Limits, OnFailure, Profile, Qos, Rate, Selector
+from pointsman.model.profile import Holding, Level, Limits, OnFailure, Profile, Qos, Rate, Selector, Who
 from pointsman.policy.check import Findings
 from pointsman.policy.document import Document
-from pointsman.policy.schema import ProfileSpec, RateSpec
+from pointsman.policy.schema import PerAttribute, ProfileSpec, RateSpec
 from pointsman.policy.shape import Shape
 
 _UNITS = {"kbit": 1_000, "Mbit": 1_000_000, "Gbit": 1_000_000_000}
 _MOST = 1_000_000_000_000
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_LONGEST_WAIT = 30
 
 
 def profiles(shape: Shape, document: Document, found: Findings) -> tuple[tuple[Profile, ...], dict[str, Place]]:
@@ -27,6 +29,11 @@ def bandwidth(text: str) -> int:
     return int(text[:-4]) * _UNITS[text[-4:]]
 
 
+def seconds(text: str) -> int:
+    """Return the seconds of a time like `10m`."""
+    return int(text[:-1]) * _SECONDS[text[-1]]
+
+
 def _profile(spec: ProfileSpec) -> Profile:
     limits = Limits(
         _rate(spec.limits.requests),
@@ -38,11 +45,24 @@ def _profile(spec: ProfileSpec) -> Profile:
         spec.name,
         Level[spec.encryption.upper()],
         Selector(tuple(sorted(spec.select.labels.items())), tuple(spec.select.names)),
-        spec.dedicated,
+        spec.dedicated is True,
         Qos(spec.qos),
         limits,
         OnFailure(spec.on_failure),
+        _holding(spec),
     )
+
+
+def _holding(spec: ProfileSpec) -> Holding | None:
+    match spec.dedicated:
+        case bool():
+            return None
+        case PerAttribute(attribute=attribute):
+            who = Who.ATTRIBUTE
+        case word:
+            who, attribute = Who(word), ""
+    rotate = 0 if spec.provision.rotate == "never" else seconds(spec.provision.rotate)
+    return Holding(who, attribute, seconds(spec.provision.wait), seconds(spec.provision.idle), rotate)
 
 
 def _rate(spec: RateSpec | None) -> Rate | None:
@@ -56,6 +76,9 @@ def _check(spec: ProfileSpec, at: int, document: Document, found: Findings) -> N
             "bandwidth",
             f"`{spec.limits.bandwidth}` is not between 8kbit and 1000Gbit",
         )
+    if seconds(spec.provision.wait) > _LONGEST_WAIT:
+        place = document.find("profiles", at, "provision", "wait")
+        found.add(place, "malformed", f"`{spec.provision.wait}` is longer than {_LONGEST_WAIT}s")
     names = spec.select.names
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.add(document.find("profiles", at, "select", "names"), "duplicate-name", f"tunnel `{name}` is named twice")

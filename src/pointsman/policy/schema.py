@@ -15,6 +15,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ATTRIBUTE = r"^[a-z][A-Za-z0-9_]*(\.[a-z][A-Za-z0-9_]*)+$"
 BANDWIDTH = r"^[1-9][0-9]{0,8}(kbit|Mbit|Gbit)$"
 PORTS = r"^[0-9]{1,5}-[0-9]{1,5}$"
+TIME = r"^[1-9][0-9]{0,4}(s|m|h)$"
 PATH = r"^/[^?#\s]*$"
 
 Name = Annotated[StrictStr, Field(pattern=NAME)]
@@ -23,6 +24,7 @@ Text = Annotated[StrictStr, Field(min_length=1, max_length=1000)]
 Path = Annotated[StrictStr, Field(pattern=PATH, max_length=1000)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 PortRange = Annotated[StrictStr, Field(pattern=PORTS)]
+Time = Annotated[StrictStr, Field(pattern=TIME)]
 PerSecond = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Word = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
@@ -135,13 +137,31 @@ class LimitsSpec(_Part):
     bandwidth: Annotated[StrictStr, Field(pattern=BANDWIDTH)] | None = None
 
 
+class PerAttribute(_Part):
+    """Holders are told apart by an attribute of the request."""
+
+    attribute: AttributeName = Field(alias="per-request-attribute")
+
+
+class Provision(_Part):
+    """How tunnels of single holders are made and kept."""
+
+    wait: Time = Field(default="3s", description="A first request waits so long for its tunnel, 30s at most.")
+    idle: Time = Field(default="10m", description="A tunnel that carried nothing for so long is taken down.")
+    rotate: Time | Literal["never"] = Field(default="24h", description="How long the keys of a tunnel are used.")
+
+
 class ProfileSpec(_Part):
     """How a request travels."""
 
     name: Name
     encryption: Literal["none", "encrypted", "strong", "quantum"]
     select: Select = Select()
-    dedicated: StrictBool = False
+    dedicated: StrictBool | Literal["per-user", "per-workload", "per-rule"] | PerAttribute = Field(
+        default=False,
+        description="true: one tunnel for this profile alone. per-…: one for each holder, made on demand.",
+    )
+    provision: Provision = Provision()
     qos: Literal["interactive", "default", "bulk"] = "default"
     limits: LimitsSpec = LimitsSpec()
     on_failure: Literal["block", "next"] = "block"

@@ -17,6 +17,7 @@ _PATTERN = {
     schema.NAME: "a name begins with a letter or digit and has letters, digits, `.`, `_` and `-`, at most 63",
     schema.ATTRIBUTE: "an attribute has a namespace and a name, like `user.role`",
     schema.BANDWIDTH: "write a whole number and `kbit`, `Mbit` or `Gbit`, like `10Mbit`",
+    schema.TIME: "write a whole number and `s`, `m` or `h`, like `10m`",
     schema.PORTS: "write a port or a range, like `8000-8099`",
     schema.PATH: "a path begins with `/` and has no query, fragment or space",
 }

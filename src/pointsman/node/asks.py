@@ -1,0 +1,94 @@
+"""Requests that wait for a tunnel: the proxy asks here (ext_authz, gRPC), and is told the cluster or why there is none.
+
+The socket lies in a folder of root's that only the proxy may enter, so nobody else asks, and nobody else answers.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from envoy.config.core.v3 import base_pb2
+from envoy.service.auth.v3 import external_auth_pb2
+from google.rpc import code_pb2
+
+from pointsman.dataplane.asking import TUNNEL
+
+SERVICE = "envoy.service.auth.v3.Authorization"
+UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request that is held: the rule that decided, its profile, what tells its holder apart, and its socket."""
+
+    rule: str
+    profile: str
+    headers: Mapping[str, bytes]
+    source: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The cluster that the request leaves by."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request does not leave: why, fit to be told to an application."""
+
+    why: str
+
+
+Answer = Granted | Refused
+
+
+async def serve(socket: Path, proxy_uid: int, answer: Callable[[Ask], Awaitable[Answer]]) -> grpc.aio.Server:
+    """Answer on the socket until the server is stopped."""
+    socket.parent.mkdir(mode=0o710, exist_ok=True)
+    os.chown(socket.parent, 0, proxy_uid)
+    socket.parent.chmod(0o710)
+
+    async def check(asked: external_auth_pb2.CheckRequest, _: object) -> external_auth_pb2.CheckResponse:
+        return _told(await answer(_understood(asked)))
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        check,
+        request_deserializer=external_auth_pb2.CheckRequest.FromString,
+        response_serializer=external_auth_pb2.CheckResponse.SerializeToString,
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": handler}),))
+    server.add_insecure_port(f"unix:{socket}")
+    await server.start()
+    os.chown(socket, 0, proxy_uid)
+    socket.chmod(0o660)
+    return server
+
+
+def _understood(asked: external_auth_pb2.CheckRequest) -> Ask:
+    attributes = asked.attributes
+    extensions = attributes.context_extensions
+    source = attributes.source.address.socket_address
+    headers = {header.key: header.raw_value for header in attributes.request.http.header_map.headers}
+    return Ask(extensions["rule"], extensions["profile"], headers, (source.address, source.port_value))
+
+
+def _told(answer: Answer) -> external_auth_pb2.CheckResponse:
+    """Return the answer in Envoy's words. One that says nothing would let the request pass, to nowhere."""
+    response = external_auth_pb2.CheckResponse()
+    match answer:
+        case Granted(cluster):
+            response.status.code = code_pb2.OK
+            option = response.ok_response.headers.add()
+            option.header.key = TUNNEL
+            option.header.value = cluster
+            option.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+        case Refused(why):
+            response.status.code = code_pb2.UNAVAILABLE
+            response.denied_response.status.code = UNAVAILABLE
+            response.denied_response.body = why
+    return response
