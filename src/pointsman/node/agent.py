@@ -20,12 +20,13 @@ from pointsman.node.apply import Host
 from pointsman.node.config import Node
 from pointsman.node.fleet import Fleet
 from pointsman.node.ledger import Ledger
-from pointsman.node.log import Log
 from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
 from pointsman.node.trees import Trees, compile_trees
 from pointsman.system import dns
+from pointsman.system.clock import boot_time
+from pointsman.system.log import Log
 
 EVERY = 1.0
 WHILE_STARTING = 0.1
@@ -261,8 +262,3 @@ def settings(node: Node, paths: Paths) -> Settings:
         access_log=str(paths.records),
         node=node.name,
     )
-
-
-def boot_time() -> float:
-    """Return seconds since boot: a clock that no one sets."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

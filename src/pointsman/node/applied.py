@@ -9,8 +9,8 @@ from pathlib import Path
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid, Place, Problem
-from pointsman.node.paths import replace_file
 from pointsman.policy.load import load
+from pointsman.system.files import replace_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,11 @@
 """From a node file to a running agent, and back to a host without anything of ours."""
 
 import asyncio
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +14,17 @@ from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
 from pointsman.node import applied, control
 from pointsman.node import memory as memories
-from pointsman.node.agent import Agent, boot_time
+from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
 from pointsman.node.config import Node, load_node
 from pointsman.node.fleet import Fleet
-from pointsman.node.log import Log
 from pointsman.node.paths import Paths, prepare
 from pointsman.node.plan import closed_guard
 from pointsman.node.trees import compile_trees
 from pointsman.system import connections, nft
+from pointsman.system.clock import boot_time
+from pointsman.system.files import alone
+from pointsman.system.log import Log
 from pointsman.tunnels.drivers import DRIVERS
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import Pool, load_pool
@@ -40,7 +39,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     log = Log()
-    with _alone(paths.lock):
+    with alone(paths.lock, "agent"):
         pool = pool_of(node, config)
         source, policy, warning = applied.choose(node.policy, paths.policy)
         before = memories.recall(paths.memory)
@@ -67,7 +66,7 @@ def detached(config: Path, observe: bool = False, confirm_within: int | None = N
     node = load_node(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
-    with _alone(paths.lock):
+    with alone(paths.lock, "agent"):
         pass  # one that runs already is told here, and not by what the new one leaves in the log
     options = [
         *(["--observe"] if observe else []),
@@ -113,7 +112,7 @@ def remove(config: Path) -> bool:
     node = load_node(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
-    with _alone(paths.lock):
+    with alone(paths.lock, "agent"):
         stood = paths.memory.exists() or bool(set(TABLES) & set(nft.list_tables()))
         host = Host(node, paths)
         host.stop_proxy()
@@ -173,19 +172,6 @@ def _reset_open_connections(node: Node, log: Log) -> None:
                 "an open connection is reset", **{name: getattr(connection, name) for name in connection.__slots__}
             )
             connections.reset(connection)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    # private: whoever can open the file can hold the lock, and keep the agent from starting
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+b") as file:
-        os.fchmod(descriptor, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Fault("agent-runs", "start the agent", f"another one runs here and holds `{lock}`") from None
-        yield
 
 
 def _demand_root() -> None:

@@ -1,18 +1,14 @@
 """The agent's control socket: HTTP on a Unix socket that root alone can open."""
 
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
 
-from pointsman.model.fault import Fault
-from pointsman.model.problem import Invalid
+from pointsman.system.control import listen, problems
 
 LARGEST_BODY = 64 * 1024 * 1024
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Controlled(Protocol):
@@ -49,7 +45,7 @@ class Controlled(Protocol):
 
 async def serve(agent: Controlled, socket: Path) -> web.AppRunner:
     """Answer on the socket until the runner is cleaned up."""
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_problems])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[problems])
     app.add_routes(
         [
             web.get("/v1/status", lambda _: _json(agent.status())),
@@ -61,15 +57,7 @@ async def serve(agent: Controlled, socket: Path) -> web.AppRunner:
             web.get("/metrics", lambda _: _metrics(agent)),
         ]
     )
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    socket.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
-        await web.UnixSite(runner, str(socket)).start()
-    finally:
-        os.umask(before)
-    return runner
+    return await listen(app, socket)
 
 
 async def _policy(agent: Controlled, request: web.Request) -> web.StreamResponse:
@@ -92,21 +80,3 @@ async def _json(answer: dict[str, Any]) -> web.StreamResponse:
 
 async def _done(change: Awaitable[dict[str, Any]]) -> web.StreamResponse:
     return web.json_response(await change)
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer expected failures as problem details (RFC 9457)."""
-    try:
-        return await handler(request)
-    except Invalid as invalid:
-        return _problem(422, "the policy is not valid; nothing was changed", [str(p) for p in invalid.problems])
-    except Fault as fault:
-        return _problem(503, str(fault), [])
-    except (KeyError, ValueError) as wrong:
-        return _problem(400, f"the request is not understood: {wrong}", [])
-
-
-def _problem(status: int, title: str, problems: list[str]) -> web.StreamResponse:
-    content = {"type": "about:blank", "title": title, "status": status, "problems": problems}
-    return web.json_response(content, status=status, content_type="application/problem+json")

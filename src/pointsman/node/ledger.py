@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pointsman.model.tunnel import Lane
-from pointsman.node.log import Log
 from pointsman.node.records import Follower, Tally, parse, rotate
+from pointsman.system.log import Log
 
 
 class Ledger:

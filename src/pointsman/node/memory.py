@@ -12,7 +12,8 @@ from pathlib import Path
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Lease
-from pointsman.node.paths import replace_file
+from pointsman.system.clock import boot_id
+from pointsman.system.files import replace_file
 
 LANES = (2, 1022)  # index 1 marks the outer packets of kernel tunnels
 TABLES = (7100, 7999)
@@ -58,7 +59,7 @@ def recall(path: Path) -> Memory:
     """Return what was kept since the host booted; an empty memory where there is nothing."""
     try:
         kept = json.loads(path.read_bytes())
-        if kept["boot"] != _boot():
+        if kept["boot"] != boot_id():
             return Memory()
         return Memory(
             lanes=kept["lanes"],
@@ -80,7 +81,7 @@ def recall(path: Path) -> Memory:
 def keep(path: Path, memory: Memory) -> None:
     """Write the memory so that it is whole, or the one before is."""
     kept = {
-        "boot": _boot(),
+        "boot": boot_id(),
         "lanes": dict(memory.lanes),
         "tables": dict(memory.tables),
         "entries": [{"port": e.port, "mode": e.mode, "uid": e.uid, "lane": e.lane} for e in memory.entries],
@@ -91,8 +92,3 @@ def keep(path: Path, memory: Memory) -> None:
         "glass_reason": memory.glass_reason,
     }
     replace_file(path, json.dumps(kept, indent=1, sort_keys=True).encode())
-
-
-def _boot() -> str:
-    """Return what tells this boot from all others: marks and times of another one mean nothing now."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -12,10 +12,10 @@ from pointsman.model.policy import Policy
 from pointsman.model.resolution import Answer, Question
 from pointsman.model.routing import FAMILIES
 from pointsman.node import resolve
-from pointsman.node.log import Log
-from pointsman.node.paths import replace_file
 from pointsman.node.resolve import NOTHING, Known
 from pointsman.node.trees import Trees
+from pointsman.system.files import replace_file
+from pointsman.system.log import Log
 
 Ask = Callable[[Question, Sequence[str]], Awaitable[Answer]]
 

@@ -1,6 +1,5 @@
 """Where the agent keeps what it has. Everything private is in a folder or file of its owner alone."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,20 +57,3 @@ def prepare(paths: Paths) -> None:
     for folder, mode in ((paths.runtime, 0o711), (paths.state, 0o700), (paths.runtime / "tunnels", 0o711)):
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
         folder.chmod(mode)
-
-
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace the file as a whole: a reader, also after a power cut, sees the old content or the new."""
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

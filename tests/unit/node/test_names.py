@@ -7,11 +7,11 @@ from pathlib import Path
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.resolution import Answer, Question
-from pointsman.node.log import Log
 from pointsman.node.names import Names
 from pointsman.node.trees import Trees
 from pointsman.policy.diagram import compile_policy
 from pointsman.policy.load import load
+from pointsman.system.log import Log
 
 TEXT = b"""
 apiVersion: pointsman/v1

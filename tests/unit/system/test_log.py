@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pointsman.model.fault import Fault
-from pointsman.node.log import Log
+from pointsman.system.log import Log
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The agent's log: one line of JSON an event, a fixed sentence and fields, on standard error."""
+"""The log of agent and gateway: one line of JSON an event, a fixed sentence and fields, on standard error."""
 
 import json
 import sys
