@@ -332,7 +332,7 @@ def test_what_somebody_undid_on_the_link_is_repaired(bring: Bring, kind: str) ->
     tunnel.world.run("near", "ip", "addr", "flush", "dev", tunnel.device)
     tunnel.world.run("near", "ip", "link", "set", tunnel.device, "down", "mtu", "1300")
 
-    assert tunnel.drive("observe")["state"] == "starting"
+    assert tunnel.drive("observe")["state"] == "provisioning"
     assert tunnel.drive("tend") | {"age": 0, "received": 0, "sent": 0} == tunnel.first | {
         "age": 0,
         "received": 0,
@@ -344,8 +344,8 @@ def test_what_somebody_undid_on_the_link_is_repaired(bring: Bring, kind: str) ->
 def test_a_stopped_tunnel_leaves_nothing(bring: Bring, kind: str) -> None:
     tunnel = bring(kind, 0)
 
-    assert tunnel.drive("stop")["state"] == "down"
-    assert tunnel.drive("stop")["state"] == "down"
+    assert tunnel.drive("stop")["state"] == "gone"
+    assert tunnel.drive("stop")["state"] == "gone"
     assert daemons(tunnel) == []
     assert tunnel.device not in tunnel.world.run("near", "ip", "link")
     assert not (tunnel.world.folder / "near/tunnels/t").exists()
@@ -453,7 +453,7 @@ def test_a_gateway_that_cannot_be_reached_is_no_tunnel(world: World) -> None:
     files = wireguard_files(world, 0)
     seen = world.drive("near", "t", "wireguard", files["near"].file, "start")
 
-    assert (seen["state"], seen["why"]) == ("starting", "the gateway has not answered yet")
+    assert (seen["state"], seen["why"]) == ("provisioning", "the gateway has not answered yet")
 
 
 def test_direct_is_up_while_its_device_is(world: World) -> None:

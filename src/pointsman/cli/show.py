@@ -12,7 +12,9 @@ from rich.text import Text
 
 from pointsman.model.problem import Problem
 
-STATES = {"up": "green", "open": "green", "closed": "yellow", "starting": "yellow", "observe": "yellow"}
+STATES = dict.fromkeys(("up", "open"), "green") | dict.fromkeys(
+    ("closed", "observe", "planned", "provisioning", "degraded", "draining"), "yellow"
+)
 
 
 def console() -> Console:
@@ -114,4 +116,4 @@ def plain(text: str) -> str:
 
 def _cell(cell: object) -> Text:
     text = plain("" if cell is None else str(cell))
-    return Text(text, style=STATES.get(text, "red" if text in {"failed", "down", "DIFFERS"} else ""))
+    return Text(text, style=STATES.get(text, "red" if text in {"failed", "gone", "DIFFERS"} else ""))

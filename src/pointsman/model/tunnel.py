@@ -15,12 +15,20 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """Where a tunnel is in its life."""
+    """Where a tunnel is in its life. `tunnels.lifecycle` says what leads from one to the next."""
 
-    DOWN = "down"
-    STARTING = "starting"
+    PLANNED = "planned"
+    PROVISIONING = "provisioning"
     UP = "up"
+    DEGRADED = "degraded"
+    DRAINING = "draining"
+    GONE = "gone"
     FAILED = "failed"
+
+    @property
+    def carries(self) -> bool:
+        """Return whether new requests may take the tunnel: a degraded one loses or delays, but carries."""
+        return self in (State.UP, State.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Agent:
     @property
     def ready(self) -> bool:
         """Return whether no tunnel is still on its way up, and no name waits for its first answer."""
-        up = self._plan is not None and all(tunnel.state is not State.STARTING for tunnel in self._tunnels())
+        up = self._plan is not None and all(tunnel.state is not State.PROVISIONING for tunnel in self._tunnels())
         return up and self._names.ready
 
     async def apply_policy(self, text: bytes, name: str, folder: Path) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class Agent:
         self._remember(plan.memory)
         glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
-        carrying = {t.name: t.sources for t in asked[1] if t.state is State.UP and t.kind is not Kind.DIRECT}
+        carrying = {t.name: t.sources for t in asked[1] if t.state.carries and t.kind is not Kind.DIRECT}
         lost = [source for name, old in self._carrying.items() if carrying.get(name) != old for source in old]
         await asyncio.to_thread(self._host.cut, lost)
         self._carrying = carrying

@@ -47,7 +47,7 @@ class Fleet:
 
     def _tunnel(self, supply: Supply, table: int) -> Tunnel:
         entry, life = supply.entry, self._lives[supply.entry.name]
-        seen = self._seen.get(entry.name) or Observation(State.DOWN, "")
+        seen = self._seen.get(entry.name) or Observation(State.GONE, "")
         return Tunnel(
             name=entry.name,
             kind=entry.kind,
@@ -70,7 +70,7 @@ class Fleet:
         except Fault as fault:
             seen = Observation(State.FAILED, place.link, why=str(fault))
         life = lifecycle.observed(self._lives[name], seen, now)
-        if lifecycle.due(life, True, seen.state is not State.DOWN, now) is Order.START:
+        if lifecycle.due(life, True, seen.state is not State.GONE, now) is Order.START:
             try:
                 driver.start(supply.spec, place)
                 life = lifecycle.moved(life, Event.STARTED, now)

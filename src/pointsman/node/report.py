@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pointsman.model.policy import Policy
-from pointsman.model.tunnel import Lane, State, Tunnel
+from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node.config import Node
 from pointsman.node.memory import Memory
 from pointsman.node.plan import Plan
@@ -106,9 +106,9 @@ class _Snapshot(Collector):
         for name, (packets, _) in sorted(self._counters.items()):
             guard.add_metric((name,), packets)
         yield guard
-        up = GaugeMetricFamily("pointsman_tunnel_up", "1 while the tunnel is up.", labels=("tunnel", "kind"))
+        up = GaugeMetricFamily("pointsman_tunnel_up", "1 while the tunnel carries requests.", labels=("tunnel", "kind"))
         for tunnel in self._tunnels:
-            up.add_metric((tunnel.name, tunnel.kind), tunnel.state is State.UP)
+            up.add_metric((tunnel.name, tunnel.kind), tunnel.state.carries)
         yield up
         info = GaugeMetricFamily("pointsman_policy_rules", "Rules in force.", labels=("policy", "version"))
         info.add_metric((self._policy.name, self._policy.version), len(self._policy.rules))

@@ -43,7 +43,7 @@ def _kept(wanted: Iterable[Profile], offered: Iterable[Tunnel], leases: Iterable
         profile, tunnel = profiles.get(lease.holder), tunnels.get(lease.tunnel)
         if profile is None or tunnel is None or misfit(tunnel, profile):
             continue
-        if tunnel.state in (State.DOWN, State.FAILED) and profile.on_failure is OnFailure.NEXT:
+        if tunnel.state in (State.PLANNED, State.FAILED, State.GONE) and profile.on_failure is OnFailure.NEXT:
             continue
         if lease.holder not in kept and all(lease.tunnel != other.tunnel for other in kept.values()):
             kept[lease.holder] = lease

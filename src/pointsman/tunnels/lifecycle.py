@@ -1,5 +1,9 @@
-"""The life of a tunnel as one table, and what the node should do for it now. Time is an argument."""
+"""The life of a tunnel as one table, and what the node should do for it now. Time is an argument.
 
+`python -m pointsman.tunnels.lifecycle` prints the diagram of it that docs/operations.md shows.
+"""
+
+import sys
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,26 +20,40 @@ class Event(StrEnum):
 
     STARTED = "started"
     CARRIES = "carries"
+    SUFFERS = "suffers"
     SILENT = "silent"
     LOST = "lost"
+    RETIRED = "retired"
     STOPPED = "stopped"
 
 
-# A pair that is missing here leaves the state as it is
+# A pair that is missing here leaves the state as it is. What is GONE stays gone: its successor is another tunnel
 TRANSITIONS: dict[tuple[State, Event], State] = {
-    (State.DOWN, Event.STARTED): State.STARTING,
-    (State.DOWN, Event.CARRIES): State.UP,
-    (State.DOWN, Event.LOST): State.FAILED,
-    (State.STARTING, Event.CARRIES): State.UP,
-    (State.STARTING, Event.SILENT): State.FAILED,
-    (State.STARTING, Event.LOST): State.FAILED,
-    (State.STARTING, Event.STOPPED): State.DOWN,
+    (State.PLANNED, Event.STARTED): State.PROVISIONING,
+    (State.PLANNED, Event.CARRIES): State.UP,
+    (State.PLANNED, Event.SUFFERS): State.DEGRADED,
+    (State.PLANNED, Event.LOST): State.FAILED,
+    (State.PLANNED, Event.STOPPED): State.GONE,
+    (State.PROVISIONING, Event.CARRIES): State.UP,
+    (State.PROVISIONING, Event.SUFFERS): State.DEGRADED,
+    (State.PROVISIONING, Event.SILENT): State.FAILED,
+    (State.PROVISIONING, Event.LOST): State.FAILED,
+    (State.PROVISIONING, Event.STOPPED): State.GONE,
+    (State.UP, Event.SUFFERS): State.DEGRADED,
     (State.UP, Event.SILENT): State.FAILED,
     (State.UP, Event.LOST): State.FAILED,
-    (State.UP, Event.STOPPED): State.DOWN,
-    (State.FAILED, Event.STARTED): State.STARTING,
+    (State.UP, Event.RETIRED): State.DRAINING,
+    (State.UP, Event.STOPPED): State.GONE,
+    (State.DEGRADED, Event.CARRIES): State.UP,
+    (State.DEGRADED, Event.SILENT): State.FAILED,
+    (State.DEGRADED, Event.LOST): State.FAILED,
+    (State.DEGRADED, Event.RETIRED): State.DRAINING,
+    (State.DEGRADED, Event.STOPPED): State.GONE,
+    (State.DRAINING, Event.STOPPED): State.GONE,
+    (State.FAILED, Event.STARTED): State.PROVISIONING,
     (State.FAILED, Event.CARRIES): State.UP,
-    (State.FAILED, Event.STOPPED): State.DOWN,
+    (State.FAILED, Event.SUFFERS): State.DEGRADED,
+    (State.FAILED, Event.STOPPED): State.GONE,
 }
 
 
@@ -51,7 +69,7 @@ class Order(StrEnum):
 class Life:
     """Where a tunnel is in its life, since when, and how often it has failed in a row."""
 
-    state: State = State.DOWN
+    state: State = State.PLANNED
     since: float = 0.0
     failures: int = 0
     why: str = ""
@@ -60,7 +78,7 @@ class Life:
 def observed(life: Life, seen: Observation, now: float) -> Life:
     """Return the life after an observation."""
     after = moved(life, _event(life, seen, now), now)
-    if after.state is State.STARTING and seen.why:
+    if after.state in (State.PROVISIONING, State.DEGRADED) and seen.why:
         return replace(after, why=seen.why)
     if after.state is State.FAILED:
         return replace(after, why=seen.why or after.why or "no answer from the gateway")
@@ -73,7 +91,7 @@ def moved(life: Life, event: Event | None, now: float) -> Life:
     if state is life.state:
         return life
     failures = life.failures + (state is State.FAILED)
-    return Life(state, now, 0 if state in (State.UP, State.DOWN) else failures, life.why)
+    return Life(state, now, 0 if state.carries or state is State.GONE else failures, life.why)
 
 
 def due(life: Life, wanted: bool, alive: bool, now: float) -> Order:
@@ -83,8 +101,8 @@ def due(life: Life, wanted: bool, alive: bool, now: float) -> Order:
     a new start would throw away its sessions.
     """
     if not wanted:
-        return Order.NOTHING if life.state is State.DOWN and not alive else Order.STOP
-    if alive and life.state is not State.DOWN:
+        return Order.NOTHING if life.state in (State.PLANNED, State.GONE) and not alive else Order.STOP
+    if life.state in (State.DRAINING, State.GONE) or (alive and life.state is not State.PLANNED):
         return Order.NOTHING
     if life.state is State.FAILED and now < life.since + pause(life.failures):
         return Order.NOTHING
@@ -96,15 +114,27 @@ def pause(failures: int) -> float:
     return min(0.5 * 2.0 ** min(failures - 1, 10), _LONGEST_PAUSE) if failures else 0.0
 
 
+def diagram() -> str:
+    """Return the table as a mermaid state diagram."""
+    arrows: dict[tuple[State, State], list[Event]] = {}
+    for (state, event), after in TRANSITIONS.items():
+        arrows.setdefault((state, after), []).append(event)
+    lines = [f"    {state} --> {after}: {', '.join(events)}" for (state, after), events in arrows.items()]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {Life().state}", *lines, f"    {State.GONE} --> [*]", ""])
+
+
 def _event(life: Life, seen: Observation, now: float) -> Event | None:
-    if seen.state is State.UP:
-        return Event.CARRIES
-    if seen.state is State.FAILED:
-        return Event.LOST
-    if seen.state is State.DOWN:
-        return Event.LOST if life.state in (State.STARTING, State.UP) else None
-    if life.state is State.DOWN:
+    told = {State.UP: Event.CARRIES, State.DEGRADED: Event.SUFFERS, State.FAILED: Event.LOST}.get(seen.state)
+    if told is not None:
+        return told
+    if seen.state is State.GONE:
+        return Event.LOST if life.state is State.PROVISIONING or life.state.carries else None
+    if life.state is State.PLANNED:
         return Event.STARTED
-    if life.state is State.UP:
+    if life.state.carries:
         return Event.SILENT
-    return Event.SILENT if life.state is State.STARTING and now >= life.since + START_WITHIN else None
+    return Event.SILENT if life.state is State.PROVISIONING and now >= life.since + START_WITHIN else None
+
+
+if __name__ == "__main__":
+    sys.stdout.write(diagram())

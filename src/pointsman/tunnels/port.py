@@ -104,8 +104,8 @@ class Berth:
 class Observation:
     """What is seen of a tunnel. `handshake_age` is in seconds, None where unknown; counters are bytes.
 
-    DOWN means that `start` is due: nothing is there, it died, or it is not what the spec says. In FAILED and
-    STARTING something runs and goes on trying; a new start would only throw away what it has.
+    GONE means that `start` is due: nothing is there, it died, or it is not what the spec says. In FAILED and
+    PROVISIONING something runs and goes on trying; a new start would only throw away what it has.
     """
 
     state: State

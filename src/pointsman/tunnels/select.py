@@ -51,7 +51,7 @@ def select(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease],
     A tunnel much stronger than needed comes after one that is just strong enough; equals are settled by a hash
     of flow and tunnel, so that the same question always gets the same answer, and one tunnel coming or going
     moves no flow of another. A profile with `onFailure: block` stays with its first choice while that is down;
-    with `next` it takes the next tunnel that is up.
+    with `next` it takes the next tunnel that is up, and a degraded one where none is.
     """
     held = tuple(leases)
     judged = [(tunnel, unfit(tunnel, profile, held)) for tunnel in tunnels]
@@ -65,7 +65,8 @@ def select(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease],
         tunnel.name: (*found, *_state(tunnel), *(_pinned(first, tunnel) if pinned and not found else ()))
         for tunnel, found in judged
     }
-    best = next((tunnel.name for tunnel in order if not against[tunnel.name]), None)
+    free = [tunnel for tunnel in order if not against[tunnel.name]]
+    best = min(free, key=lambda tunnel: tunnel.state is State.DEGRADED).name if free else None
     rejected = tuple(
         Rejected(name, found or (Objection("second", f"`{best}` comes first"),))
         for name, found in sorted(against.items())
@@ -108,7 +109,7 @@ def _leased(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tupl
 
 
 def _state(tunnel: Tunnel) -> tuple[Objection, ...]:
-    if tunnel.state is State.UP:
+    if tunnel.state.carries:
         return ()
     return (Objection("state", f"is {tunnel.state}" + (f": {tunnel.why}" if tunnel.why else "")),)
 

@@ -102,7 +102,7 @@ def test_a_tunnel_that_is_not_there_has_no_lane() -> None:
 
 
 def test_the_outer_packets_of_a_tunnel_are_freed_before_it_is_up() -> None:
-    found = plan(replace(A, state=State.STARTING, sources=()), B, C, D)
+    found = plan(replace(A, state=State.PROVISIONING, sources=()), B, C, D)
 
     assert "192.0.2.21" in {outer.address for outer in found.guard.endpoints}
 
@@ -146,7 +146,7 @@ def test_a_lane_that_drains_stays_as_long_as_its_tunnel_stands() -> None:
 
 def test_a_dedicated_tunnel_stays_with_its_holder_while_it_is_down() -> None:
     first = plan(*ALL)
-    down = plan(replace(A, state=State.DOWN), B, C, D, memory=first.memory)
+    down = plan(replace(A, state=State.PLANNED), B, C, D, memory=first.memory)
 
     assert first.memory.leases == down.memory.leases == (Lease("wg-a", "vault"),)
 

@@ -1,7 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from pointsman.model.tunnel import State
-from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, Order, due, moved, observed, pause
+from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, Order, diagram, due, moved, observed, pause
 from pointsman.tunnels.port import Observation
 
 
@@ -17,14 +20,14 @@ def test_a_tunnel_is_up_only_after_something_was_seen_to_carry() -> None:
 
 
 def test_a_gateway_that_does_not_answer_in_time_is_a_failure() -> None:
-    starting = observed(Life(), seen(State.STARTING, "no answer yet"), 1.0)
+    starting = observed(Life(), seen(State.PROVISIONING, "no answer yet"), 1.0)
 
-    assert starting == Life(State.STARTING, 1.0, 0, "no answer yet")
-    assert observed(starting, seen(State.STARTING), 20.9).state is State.STARTING
-    assert observed(starting, seen(State.STARTING), 21.0) == Life(State.FAILED, 21.0, 1, "no answer yet")
+    assert starting == Life(State.PROVISIONING, 1.0, 0, "no answer yet")
+    assert observed(starting, seen(State.PROVISIONING), 20.9).state is State.PROVISIONING
+    assert observed(starting, seen(State.PROVISIONING), 21.0) == Life(State.FAILED, 21.0, 1, "no answer yet")
 
 
-@pytest.mark.parametrize("state", [State.STARTING, State.FAILED, State.DOWN])
+@pytest.mark.parametrize("state", [State.PROVISIONING, State.FAILED, State.GONE])
 def test_a_tunnel_that_was_up_and_is_not_has_failed_at_once(state: State) -> None:
     assert observed(Life(State.UP), seen(state), 9.0).state is State.FAILED
 
@@ -33,6 +36,29 @@ def test_a_tunnel_that_carries_again_has_forgotten_its_failures() -> None:
     failed = Life(State.FAILED, 1.0, 4, "no answer")
 
     assert observed(failed, seen(State.UP), 2.0) == Life(State.UP, 2.0)
+
+
+def test_a_tunnel_that_suffers_carries_on_and_says_why_until_it_is_well_again() -> None:
+    suffers = observed(Life(State.UP), seen(State.DEGRADED, "loses 20 %"), 2.0)
+
+    assert suffers == Life(State.DEGRADED, 2.0, 0, "loses 20 %")
+    assert suffers.state.carries
+    assert observed(suffers, seen(State.DEGRADED, "loses 30 %"), 3.0) == replace(suffers, why="loses 30 %")
+    assert observed(suffers, seen(State.UP), 4.0) == Life(State.UP, 4.0)
+    assert observed(suffers, seen(State.PROVISIONING), 4.0).state is State.FAILED
+
+
+@pytest.mark.parametrize("state", [State.DRAINING, State.GONE])
+def test_nothing_brings_back_a_tunnel_that_is_on_its_way_out(state: State) -> None:
+    assert {moved(Life(state), event, 1.0).state for event in Event} <= {state, State.GONE}
+    assert due(Life(state), True, False, 1.0) is Order.NOTHING
+
+
+def test_the_diagram_in_the_docs_is_the_table() -> None:
+    page = Path(__file__).parents[3] / "docs" / "operations.md"
+
+    assert f"```mermaid\n{diagram()}```\n" in page.read_text()
+    assert all(f"{state} --> {after}: " in diagram() for (state, _), after in TRANSITIONS.items())
 
 
 def test_what_is_wanted_is_started_with_growing_pauses_and_what_is_not_is_stopped() -> None:
@@ -49,4 +75,4 @@ def test_every_pair_of_state_and_event_leads_somewhere_known() -> None:
     for state in State:
         for event in Event:
             assert moved(Life(state), event, 1.0).state in State
-        assert moved(Life(state), Event.STOPPED, 1.0).state is State.DOWN
+        assert moved(Life(state), Event.STOPPED, 1.0).state is State.GONE

@@ -3,7 +3,7 @@ import pytest
 from pointsman.model.profile import Level, OnFailure, Profile, Selector
 from pointsman.model.tunnel import Kind, Lease, State
 from pointsman.tunnels.leases import assign
-from pointsman.tunnels.select import Chosen, NoTunnel, Rejected, Selection, select
+from pointsman.tunnels.select import Chosen, NoTunnel, Objection, Rejected, Selection, select
 from tests.unit.tunnels.samples import tunnel
 
 STRONG = Profile("p", Level.STRONG)
@@ -77,7 +77,7 @@ def test_flows_spread_over_equal_tunnels_and_stay_where_they_are() -> None:
     assert [new for old, new in zip(before, after, strict=True) if old != "t0" and old != new] == []
 
 
-@pytest.mark.parametrize("state", [State.DOWN, State.STARTING, State.FAILED])
+@pytest.mark.parametrize("state", [State.PLANNED, State.PROVISIONING, State.FAILED])
 def test_a_tunnel_that_is_not_up_is_never_chosen(state: State) -> None:
     assert isinstance(select(STRONG, [tunnel("a", state=state)], (), "f"), NoTunnel)
 
@@ -130,3 +130,14 @@ def test_what_came_second_says_so() -> None:
     assert [rejected.tunnel for rejected in selection.rejected] == ["b"]
     assert isinstance(following.rejected[0], Rejected)
     assert reasons(following) == {"b": ["`a` comes first"]}
+
+
+def test_a_degraded_tunnel_comes_after_those_that_are_up_and_before_none() -> None:
+    profile = Profile("p", Level.STRONG, on_failure=OnFailure.NEXT)
+    near, far = tunnel("near", state=State.DEGRADED), tunnel("far", level=Level.QUANTUM)
+
+    assert select(profile, [near, far], (), "f") == Chosen(
+        "far", (Rejected("near", (Objection("second", "`far` comes first"),)),)
+    )
+    assert select(profile, [near, tunnel("far", state=State.FAILED)], (), "f").rejected[0].tunnel == "far"
+    assert reasons(select(STRONG, [near, far], (), "f")) == {"far": ["`near` comes first, and `onFailure` is `block`"]}

@@ -75,16 +75,16 @@ def _observation(
         return Observation(state, berth.link, sources, spec.endpoints, mtu, None, *counted, why)
 
     if isinstance(said, _Silent):
-        return seen(State.DOWN if said.for_good else State.STARTING, said.why)
+        return seen(State.GONE if said.for_good else State.PROVISIONING, said.why)
     counted = (said.received, said.sent)
     if found is None:
-        return seen(State.DOWN, "the link is gone", (), counted)
+        return seen(State.GONE, "the link is gone", (), counted)
     if not said.connected:
-        return seen(State.STARTING, said.why, (), counted)
+        return seen(State.PROVISIONING, said.why, (), counted)
     if not said.addresses:
         return seen(State.FAILED, "the gateway gave no address", (), counted)
     if not link.dressed_as(found, berth, said.addresses, spec.mtu):
-        return seen(State.STARTING, "the link is not set up", (), counted)
+        return seen(State.PROVISIONING, "the link is not set up", (), counted)
     return seen(State.UP, "", said.addresses, counted)
 
 

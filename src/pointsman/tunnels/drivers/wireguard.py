@@ -45,11 +45,11 @@ class WireguardDriver:
         found = link.look(berth.link)
         lacking = _lacking(spec, berth, found)
         if found is None or lacking:
-            return Observation(State.DOWN, berth.link, endpoints=spec.endpoints, why=lacking)
+            return Observation(State.GONE, berth.link, endpoints=spec.endpoints, why=lacking)
         seen = _look(berth, found)
         if not uapi.settings(spec) <= seen.settings:
             why = "the device is not configured yet"
-            return Observation(State.DOWN, berth.link, (), spec.endpoints, found.mtu, why=why)
+            return Observation(State.GONE, berth.link, (), spec.endpoints, found.mtu, why=why)
         oldest = min(seen.handshakes, default=0.0)
         age = max(0.0, time.time() - oldest) if oldest else None
         ready = link.dressed_as(found, berth, spec.addresses, spec.mtu)
@@ -79,9 +79,9 @@ def _lacking(spec: WireguardSpec, berth: Berth, found: link.Link | None) -> str:
 
 def _judge(age: float | None, ready: bool) -> tuple[State, str]:
     if not ready:
-        return State.STARTING, "the link is not set up"
+        return State.PROVISIONING, "the link is not set up"
     if age is None:
-        return State.STARTING, "the gateway has not answered yet"
+        return State.PROVISIONING, "the gateway has not answered yet"
     if age >= HANDSHAKE_VALID:
         return State.FAILED, f"the last handshake was {age:.0f} s ago"
     return State.UP, ""
