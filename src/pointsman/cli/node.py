@@ -180,7 +180,21 @@ def tunnels(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
         return
     show.table(
         "tunnels",
-        ("tunnel", "kind", "level", "state", "device", "addresses", "mtu", "handshake", "holder", "why"),
+        (
+            "tunnel",
+            "kind",
+            "level",
+            "state",
+            "device",
+            "addresses",
+            "mtu",
+            "handshake",
+            "loss",
+            "latency",
+            "jitter",
+            "holder",
+            "why",
+        ),
         [_tunnel(tunnel) for tunnel in answer],
     )
 
@@ -196,9 +210,17 @@ def _tunnel(tunnel: dict[str, Any]) -> tuple[object, ...]:
         ", ".join(tunnel["sources"]),
         tunnel["mtu"] or "",
         "" if age is None else f"{age:.0f} s ago",
+        *_path(tunnel["probe"]),
         tunnel["holder"],
         tunnel["why"],
     )
+
+
+def _path(probe: dict[str, Any] | None) -> tuple[str, str, str]:
+    if probe is None:
+        return "", "", ""
+    latency = "" if probe["latency"] is None else f"{probe['latency'] * 1000:.1f} ms"
+    return f"{probe['loss']:.0%}", latency, f"{probe['jitter'] * 1000:.1f} ms"
 
 
 def duration(text: str) -> int:

@@ -58,6 +58,7 @@ class GuardSpec:
     `uplinks` are the devices that carry the host's own addresses, those that `direct` lanes leave by included.
     `framed` are the devices, uplinks and tunnels, that are there now and get an egress chain for raw frames.
     `ends` are the devices of all our tunnels with their own addresses, those included that no lane leaves by.
+    `probes` are the addresses that root may ask for an echo, each with the only device for that.
     `link_uids` are the users whose DHCP and 802.1X packets may leave. `exempt_uids` are neither captured nor held.
     For `glass` seconds more nothing is captured or held; the kernel itself ends that, whether or not an agent lives.
     """
@@ -72,6 +73,7 @@ class GuardSpec:
     inbound: tuple[Inbound, ...] = ()
     lanes: tuple[Lane, ...] = ()
     ends: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    probes: tuple[tuple[str, str], ...] = ()
     treatments: tuple[Treatment, ...] = ()
     endpoints: tuple[Outer, ...] = ()
     resolvers: tuple[tuple[str, int], ...] = ()
@@ -103,7 +105,7 @@ class GuardSpec:
 def guard_text(spec: GuardSpec, counted: Counts | None = None) -> str:
     """Return the transaction that puts this guard in place of whatever guard of ours is there."""
     if spec.state is State.CLOSED:
-        spec = replace(spec, lanes=(), treatments=(), endpoints=(), resolvers=(), capture=UNCAPTURED)
+        spec = replace(spec, lanes=(), probes=(), treatments=(), endpoints=(), resolvers=(), capture=UNCAPTURED)
     counted = counted or {}
     buckets = limit_names(spec.lanes, spec.treatments)
     body = "".join(
@@ -178,9 +180,12 @@ def _sets(spec: GuardSpec) -> tuple[Set, ...]:
     for family, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
         inner = dict.fromkeys(by_version((text for text, _ in spec.inner), family))
         pairs = [f"{address(text)} . {device(on)}" for text, on in spec.inner if text in inner]
+        asked = by_version((text for text, _ in spec.probes), family)
+        probes = [f"{address(text)} . {device(on)}" for text, on in sorted(set(spec.probes)) if text in asked]
         found += [
             Set(f"inner{family}", kind, tuple(address(text) for text in inner)),
             Set(f"inner{family}_on", f"{kind} . ifname", tuple(pairs)),
+            Set(f"probes{family}", f"{kind} . ifname", tuple(probes)),
             Set(f"resolvers{family}", f"{kind} . inet_service", _places(spec.resolvers, family)),
             Set(f"endpoints{family}", f"inet_proto . {kind} . inet_service", _outer(spec, family, False)),
             Set(f"kernel_endpoints{family}", f"inet_proto . {kind} . inet_service", _outer(spec, family, True)),

@@ -95,6 +95,8 @@ def _inbound(ours: Ours) -> Chain:
             f"iifname != @uplinks {ours.note_inside}",
             'iifname "lo" accept',
             [f"ct direction reply {back}", f"ct state related {back}"] if back else "",
+            "ct direction reply icmp type echo-reply ip saddr . iifname @probes4 accept",
+            "ct direction reply icmpv6 type echo-reply ip6 saddr . iifname @probes6 accept",
             "iifname @tunnels counter name dropped_tunnel_new drop",
         ),
         "type filter hook input priority 0; policy accept;",

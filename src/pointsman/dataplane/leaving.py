@@ -26,6 +26,11 @@ _NEIGHBOURS = (
     "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
     "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } ip6 hoplimit 1 accept",
 )
+# What the agent asks through a tunnel: 16 random bytes behind the headers (RFC 792, 4443).
+_PROBES = (
+    "meta skuid 0 icmp type echo-request ip length 44 ip daddr . oifname @probes4 accept",
+    "meta skuid 0 icmpv6 type echo-request ip6 length 24 ip6 daddr . oifname @probes6 accept",
+)
 _PLAIN = Treatment("", 0, "0:0", None)
 
 
@@ -97,6 +102,7 @@ def _owned(ours: Ours) -> Chain:
     return Chain(
         "owned",
         rules(
+            [*_PROBES],
             f"oifname @tunnels counter name dropped_into_tunnel {ours.held}",
             f"oifname @uplinks meta skuid {users(ours.exempt)} accept" if ours.exempt else "",
             "jump freed",
@@ -154,6 +160,7 @@ def _refuse(ours: Ours) -> Chain:
             "ct status dnat accept",
             "meta nfproto @glass accept" if ours.glass else "",
             f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} accept",
+            [*_PROBES],
             "jump freed",
             [f"meta skuid >= 0 {line}" for line in refusals] if ours.held == "drop" else "",
         ),

@@ -12,7 +12,7 @@ import yaml
 
 from pointsman.lab import exec as on
 from pointsman.lab import world
-from pointsman.lab.gateway import pool_file
+from pointsman.lab.gateway import inner, pool_file
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.model.fault import Fault
@@ -34,6 +34,7 @@ def write_node(lab: Lab, policy: Path | None) -> Path:
             "file": pool_file(gateway),
             "level": gateway.level.name.lower(),
             "labels": dict(gateway.labels),
+            "probe": inner(gateway).gateway[0].split("/")[0],
         }
         for gateway in world.GATEWAYS
     ]

@@ -62,6 +62,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """When a path is dead, alive again, degraded. `interval` and `latency` are seconds, `loss` is a part of 1.
+
+    Dead after `down` probes in a row without an answer, alive after `up` with one. `latency` None sets no limit.
+    """
+
+    interval: float = 0.2
+    down: int = 3
+    up: int = 5
+    loss: float = 0.2
+    latency: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Selector:
     """Which tunnels a profile accepts: all labels must fit; `names`, where given, lists the only candidates."""
 
@@ -108,3 +122,4 @@ class Profile:
     limits: Limits = Limits()
     on_failure: OnFailure = OnFailure.BLOCK
     holding: Holding | None = None
+    health: Health = Health()

@@ -44,7 +44,7 @@ class Endpoint:
 class Entry:
     """One pool entry as configured. `file` is the user's own wg-quick or .ovpn file; empty for `direct`.
 
-    `device` is the interface that a `direct` entry leaves by.
+    `device` is the interface that a `direct` entry leaves by. `probe` is an address inside that answers an echo.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Entry:
     labels: Labels = ()
     file: str = ""
     device: str = ""
+    probe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Tunnel:
     table: int
     mtu: int
     why: str = ""
+    probe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

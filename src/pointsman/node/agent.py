@@ -5,6 +5,7 @@ Whatever happens to it, the kernel and the proxy go on as they were told last. A
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pointsman.node.ledger import Ledger
 from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
+from pointsman.node.prober import Prober, targets
 from pointsman.node.trees import Trees, compile_trees
 from pointsman.system import dns
 from pointsman.system.clock import boot_time
@@ -58,6 +60,9 @@ class Agent:
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self._lock = asyncio.Lock()
         self._ended = asyncio.Event()
+        self._stirred = asyncio.Event()
+        self._prober = Prober(self._stirred.set, log)
+        self._look_at = 0.0
         self.settled = asyncio.Event()
 
     async def start(self) -> None:
@@ -74,18 +79,21 @@ class Agent:
             await self._turn()
 
     async def run(self) -> None:
-        """Turn until told to end."""
+        """Turn until told to end, and at once when a probe says that something has changed."""
+        probing = asyncio.create_task(self._prober.run())
         while not self._ended.is_set():
-            try:
-                await asyncio.wait_for(self._ended.wait(), EVERY if self.ready else WHILE_STARTING)
-            except TimeoutError:
-                async with self._lock:
-                    if not self._ended.is_set():  # it may have gone down while the lock was awaited
-                        await self._turn()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), EVERY if self.ready else WHILE_STARTING)
+            self._stirred.clear()
+            async with self._lock:
+                if not self._ended.is_set():  # it may have gone down while the lock was awaited
+                    await self._turn()
+        probing.cancel()
 
     def stop(self) -> None:
         """End the loop. What runs goes on running."""
         self._ended.set()
+        self._stirred.set()
 
     @property
     def ready(self) -> bool:
@@ -156,7 +164,7 @@ class Agent:
             self.paths.memory.unlink(missing_ok=True)
             self._names.forget()
             self._plan = None
-            self._ended.set()
+            self.stop()
         self._log.event("down", faults=len(faults))
         return {"faults": [str(fault) for fault in faults]}
 
@@ -169,6 +177,7 @@ class Agent:
             self._plan,
             self._tunnels(),
             {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
+            {name: pulse for name, (pulse, _) in self._prober.pulses.items()},
             self.memory,
             self._ledger.tally,
             counters,
@@ -179,7 +188,8 @@ class Agent:
 
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
-        return report.metrics(self._trees.policy, self._tunnels(), self._ledger.tally, self._host.counters())
+        pulses = {name: pulse for name, (pulse, _) in self._prober.pulses.items()}
+        return report.metrics(self._trees.policy, self._tunnels(), pulses, self._ledger.tally, self._host.counters())
 
     @property
     def policy(self) -> Policy:
@@ -187,16 +197,23 @@ class Agent:
         return self._trees.policy
 
     async def _turn(self) -> None:
-        """Look, work out, act. What fails is logged once and tried again in the next turn."""
-        await self._fleet.turn(time.monotonic())
+        """Look, work out, act. What fails is logged once and tried again in the next turn.
+
+        What the probes say comes before a look at everything, which takes its time.
+        """
+        now = time.monotonic()
+        self._fleet.heed(self._prober.pulses, now)
+        if now < self._look_at and await self._settled():
+            return
+        self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
+        await self._fleet.turn(now)
         if self._ledger.read(self._lanes):
             self._host.reopen_records()
         try:
             await asyncio.to_thread(self._host.tend_proxy)
-            await self._settle()
         except Fault as fault:
             self._log.fault(fault)
-            self._plan = None
+        await self._settled()
         if self.ready:
             self.settled.set()
         if self.memory.confirm_by is not None and boot_time() >= self.memory.confirm_by:
@@ -205,6 +222,15 @@ class Agent:
         if self.memory.glass_until is not None and boot_time() >= self.memory.glass_until:
             self._remember(replace(self.memory, glass_until=None))
             self._log.event("the glass is closed: its time is over")
+
+    async def _settled(self) -> bool:
+        try:
+            await self._settle()
+        except Fault as fault:
+            self._log.fault(fault)
+            self._plan = None
+            return False
+        return True
 
     async def _settle(self) -> None:
         now = time.monotonic()
@@ -228,6 +254,7 @@ class Agent:
         self._plan, self._lanes = plan, plan.lanes
         self._asked = (trees, asked[1], self.memory, tuple(old))
         self._names.turn(trees.policy)
+        self._prober.watch(targets(trees.policy, asked[1]))
 
     async def _work_out(
         self, trees: Trees, tunnels: tuple[Tunnel, ...], memory: memories.Memory, old: tuple[Lane, ...]

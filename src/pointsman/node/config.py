@@ -50,6 +50,7 @@ class Offer(_Form):
     labels: dict[Name, StrictStr] = {}
     file: StrictStr = ""
     device: StrictStr = ""
+    probe: StrictStr = ""
 
 
 class NodeDocument(_Form):
@@ -179,14 +180,27 @@ def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Prob
         if offer.kind != "direct" and not offer.file:
             hint = "name the wg-quick or .ovpn file"
             yield Problem(document.find("tunnels", i), "missing-field", f"tunnel `{offer.name}` has no `file`", hint)
+        if offer.probe and offer.kind == "direct":
+            hint = "what is behind an uplink is not ours to watch"
+            yield Problem(document.find("tunnels", i, "probe"), "no-tunnel", "a direct tunnel is not probed", hint)
+        if offer.probe and not _is_address(offer.probe):
+            hint = "the address inside the tunnel at which the gateway answers, like `10.71.0.1`"
+            what = f"probe `{offer.probe}` is not an address"
+            yield Problem(document.find("tunnels", i, "probe"), "malformed", what, hint)
     for i, resolver in enumerate(form.resolvers):
-        try:
-            ipaddress.ip_address(resolver)
-        except ValueError:
+        if not _is_address(resolver):
             yield Problem(document.find("resolvers", i), "malformed", f"resolver `{resolver}` is not an address")
     for port in set(form.capture.http) & set(form.capture.auto):
         place = document.find("capture", "auto", form.capture.auto.index(port))
         yield Problem(place, "duplicate-port", f"port {port} is both `http` and `auto`")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _user_problems(document: Document, proxy: int, tunnels: int, exempt: Sequence[int]) -> Iterator[Problem]:
@@ -242,4 +256,5 @@ def _entry(offer: Offer, folder: Path) -> Entry:
         labels=tuple(sorted(offer.labels.items())),
         file=str(folder / offer.file) if offer.file else "",
         device=offer.device,
+        probe=offer.probe,
     )

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pointsman.model.fault import Fault
+from pointsman.model.profile import Health
 from pointsman.model.tunnel import Kind, State, Tunnel
 from pointsman.tunnels import lifecycle
+from pointsman.tunnels.health import Pulse, judged
 from pointsman.tunnels.lifecycle import Event, Life, Order
 from pointsman.tunnels.pool import Pool, Supply
 from pointsman.tunnels.port import Driver, Observation, berth
@@ -21,10 +23,17 @@ class Fleet:
         self._berths = {s.entry.name: berth(runtime, s.entry.name, uid, uid) for s in pool.supplies}
         self._lives = {s.entry.name: Life() for s in pool.supplies}
         self._seen: dict[str, Observation] = {}
+        self._pulses: dict[str, tuple[Pulse, Health]] = {}
 
     async def turn(self, now: float) -> None:
         """Look at every tunnel, repair its link, and start what has no daemon."""
         await asyncio.gather(*(asyncio.to_thread(self._tend, supply, now) for supply in self._pool.supplies))
+
+    def heed(self, pulses: Mapping[str, tuple[Pulse, Health]], now: float) -> None:
+        """Take what the probes say of the tunnels by name, at once and until they say something else."""
+        self._pulses = dict(pulses)
+        for name in pulses.keys() & self._seen.keys():
+            self._lives[name] = lifecycle.observed(self._lives[name], self._judged(name, self._seen[name]), now)
 
     async def stop(self) -> tuple[Fault, ...]:
         """Take every tunnel down; return what failed."""
@@ -60,7 +69,11 @@ class Fleet:
             table=table,
             mtu=seen.mtu,
             why=life.why,
+            probe=entry.probe,
         )
+
+    def _judged(self, name: str, seen: Observation) -> Observation:
+        return judged(seen, *self._pulses[name]) if name in self._pulses else seen
 
     def _tend(self, supply: Supply, now: float) -> None:
         name, driver = supply.entry.name, self._drivers[supply.entry.kind]
@@ -69,7 +82,7 @@ class Fleet:
             seen = driver.tend(supply.spec, place)
         except Fault as fault:
             seen = Observation(State.FAILED, place.link, why=str(fault))
-        life = lifecycle.observed(self._lives[name], seen, now)
+        life = lifecycle.observed(self._lives[name], self._judged(name, seen), now)
         if lifecycle.due(life, True, seen.state is not State.GONE, now) is Order.START:
             try:
                 driver.start(supply.spec, place)

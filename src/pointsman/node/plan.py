@@ -87,6 +87,7 @@ def make_plan(
         inbound=(Inbound("tcp", tuple((port, port) for port in node.inbound)),) if node.inbound else (),
         lanes=lanes,
         ends=tuple((t.device, t.sources) for t in tunnels if t.device and t.kind is not Kind.DIRECT),
+        probes=tuple((t.probe, t.device) for t in tunnels if t.probe and t.device),
         treatments=treatments(policy.profiles),
         endpoints=_outer(tunnels),
         resolvers=tuple((address, DNS) for address in node.resolvers),

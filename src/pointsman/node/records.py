@@ -15,11 +15,19 @@ LARGEST = 32 * 1024 * 1024
 KEPT = 4
 
 
+# Of Envoy's response flags, those that a way out may be to blame for
+TROUBLES = {"UF": "connect", "UC": "reset"}
+
+
 @dataclass(slots=True)
 class Tally:
-    """Counts since the agent started. `misrouted` counts requests that left from another address than decided."""
+    """Counts since the agent started. `misrouted` counts requests that left from another address than decided.
+
+    `troubles` counts, by tunnel, requests that could not connect or were reset.
+    """
 
     requests: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    troubles: Counter[tuple[str, str]] = field(default_factory=Counter)
     unreadable: int = 0
     misrouted: int = 0
 
@@ -31,6 +39,9 @@ class Tally:
         lane = str(record.get("lane") or "")
         profile, _, tunnel = lane.partition("@")
         self.requests[(str(record.get("rule") or ""), profile, tunnel, str(record.get("code") or 0))] += 1
+        for flag in str(record.get("flags") or "").split(","):
+            if tunnel and flag in TROUBLES:
+                self.troubles[tunnel, TROUBLES[flag]] += 1
         left_from = host_of(str(record.get("source") or ""))
         right = not left_from or lane not in sources or left_from in sources[lane]
         self.misrouted += not right

@@ -12,7 +12,8 @@ from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node.config import Node
 from pointsman.node.memory import Memory
 from pointsman.node.plan import Plan
-from pointsman.node.records import Tally
+from pointsman.node.records import TROUBLES, Tally
+from pointsman.tunnels.health import Pulse
 from pointsman.tunnels.select import Selection
 
 Counters = Mapping[str, tuple[int, int]]
@@ -24,6 +25,7 @@ def status(
     plan: Plan | None,
     tunnels: tuple[Tunnel, ...],
     handshakes: Mapping[str, float | None],
+    pulses: Mapping[str, Pulse],
     memory: Memory,
     tally: Tally,
     counters: Counters,
@@ -57,6 +59,8 @@ def status(
                 "mtu": tunnel.mtu,
                 "table": tunnel.table,
                 "handshake_age": handshakes[tunnel.name],
+                "probe": _probe(tunnel, pulses),
+                "troubles": {kind: tally.troubles[tunnel.name, kind] for kind in TROUBLES.values()},
                 "holder": holders.get(tunnel.name, ""),
                 "why": tunnel.why,
             }
@@ -78,17 +82,27 @@ def objections(selection: Selection) -> list[str]:
     return [f"{rejected.tunnel}: {objection}" for rejected in selection.rejected for objection in rejected.objections]
 
 
-def metrics(policy: Policy, tunnels: tuple[Tunnel, ...], tally: Tally, counters: Counters) -> bytes:
+def metrics(
+    policy: Policy, tunnels: tuple[Tunnel, ...], pulses: Mapping[str, Pulse], tally: Tally, counters: Counters
+) -> bytes:
     """Return all counters in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Snapshot(policy, tunnels, tally, counters))
+    registry.register(_Snapshot(policy, tunnels, pulses, tally, counters))
     return generate_latest(registry)
 
 
 class _Snapshot(Collector):
-    def __init__(self, policy: Policy, tunnels: tuple[Tunnel, ...], tally: Tally, counters: Counters) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        tunnels: tuple[Tunnel, ...],
+        pulses: Mapping[str, Pulse],
+        tally: Tally,
+        counters: Counters,
+    ) -> None:
         self._policy = policy
         self._tunnels = tunnels
+        self._pulses = pulses
         self._tally = tally
         self._counters = counters
 
@@ -110,9 +124,33 @@ class _Snapshot(Collector):
         for tunnel in self._tunnels:
             up.add_metric((tunnel.name, tunnel.kind), tunnel.state.carries)
         yield up
+        yield from self._paths()
         info = GaugeMetricFamily("pointsman_policy_rules", "Rules in force.", labels=("policy", "version"))
         info.add_metric((self._policy.name, self._policy.version), len(self._policy.rules))
         yield info
+
+    def _paths(self) -> Iterable[Metric]:
+        loss = GaugeMetricFamily("pointsman_tunnel_loss_ratio", "Part of the last probes lost.", labels=("tunnel",))
+        latency = GaugeMetricFamily("pointsman_tunnel_latency_seconds", "Smoothed round trip.", labels=("tunnel",))
+        jitter = GaugeMetricFamily("pointsman_tunnel_jitter_seconds", "Smoothed change of it.", labels=("tunnel",))
+        for name, pulse in sorted(self._pulses.items()):
+            loss.add_metric((name,), pulse.loss)
+            jitter.add_metric((name,), pulse.jitter)
+            if pulse.latency is not None:
+                latency.add_metric((name,), pulse.latency)
+        failures = CounterMetricFamily(
+            "pointsman_tunnel_failures", "Requests that could not connect, or were reset.", labels=("tunnel", "kind")
+        )
+        for labels, count in sorted(self._tally.troubles.items()):
+            failures.add_metric(labels, count)
+        return (loss, latency, jitter, failures)
+
+
+def _probe(tunnel: Tunnel, pulses: Mapping[str, Pulse]) -> dict[str, Any] | None:
+    if tunnel.name not in pulses:
+        return None
+    pulse = pulses[tunnel.name]
+    return {"address": tunnel.probe, "loss": pulse.loss, "latency": pulse.latency, "jitter": pulse.jitter}
 
 
 def _state(plan: Plan | None, memory: Memory, now: float) -> str:

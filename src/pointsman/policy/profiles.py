@@ -1,13 +1,15 @@
 """The profiles that a policy declares, from the document to the model."""
 
 from pointsman.model.problem import Place
-from pointsman.model.profile import Holding, Level, Limits, OnFailure, Profile, Qos, Rate, Selector, Who
+from pointsman.model.profile import Health, Holding, Level, Limits, OnFailure, Profile, Qos, Rate, Selector, Who
 from pointsman.policy.check import Findings
 from pointsman.policy.document import Document
-from pointsman.policy.schema import PerAttribute, ProfileSpec, RateSpec
+from pointsman.policy.schema import HealthSpec, PerAttribute, ProfileSpec, RateSpec
 from pointsman.policy.shape import Shape
 
 _UNITS = {"kbit": 1_000, "Mbit": 1_000_000, "Gbit": 1_000_000_000}
+_SHORTEST = 0.05
+_LONGEST = 3600.0
 _MOST = 1_000_000_000_000
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _LONGEST_WAIT = 30
@@ -34,6 +36,11 @@ def seconds(text: str) -> int:
     return int(text[:-1]) * _SECONDS[text[-1]]
 
 
+def span(text: str) -> float:
+    """Return the seconds of a short time like `200ms` or `2s`."""
+    return int(text[:-2]) / 1000 if text.endswith("ms") else seconds(text)
+
+
 def _profile(spec: ProfileSpec) -> Profile:
     limits = Limits(
         _rate(spec.limits.requests),
@@ -50,6 +57,7 @@ def _profile(spec: ProfileSpec) -> Profile:
         limits,
         OnFailure(spec.on_failure),
         _holding(spec),
+        _health(spec.health),
     )
 
 
@@ -63,6 +71,11 @@ def _holding(spec: ProfileSpec) -> Holding | None:
             who, attribute = Who(word), ""
     rotate = 0 if spec.provision.rotate == "never" else seconds(spec.provision.rotate)
     return Holding(who, attribute, seconds(spec.provision.wait), seconds(spec.provision.idle), rotate)
+
+
+def _health(spec: HealthSpec) -> Health:
+    latency = None if spec.latency is None else span(spec.latency)
+    return Health(span(spec.interval), spec.down, spec.up, int(spec.loss[:-1]) / 100, latency)
 
 
 def _rate(spec: RateSpec | None) -> Rate | None:
@@ -79,6 +92,12 @@ def _check(spec: ProfileSpec, at: int, document: Document, found: Findings) -> N
     if seconds(spec.provision.wait) > _LONGEST_WAIT:
         place = document.find("profiles", at, "provision", "wait")
         found.add(place, "malformed", f"`{spec.provision.wait}` is longer than {_LONGEST_WAIT}s")
+    if not _SHORTEST <= span(spec.health.interval) <= _LONGEST:
+        found.add(
+            document.find("profiles", at, "health", "interval"),
+            "interval",
+            f"`{spec.health.interval}` is not between 50ms and 1h",
+        )
     names = spec.select.names
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.add(document.find("profiles", at, "select", "names"), "duplicate-name", f"tunnel `{name}` is named twice")

@@ -14,6 +14,8 @@ CLAIM = r"^[A-Za-z0-9_-]+$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ATTRIBUTE = r"^[a-z][A-Za-z0-9_]*(\.[a-z][A-Za-z0-9_]*)+$"
 BANDWIDTH = r"^[1-9][0-9]{0,8}(kbit|Mbit|Gbit)$"
+SPAN = r"^[1-9][0-9]{0,4}(ms|s)$"
+LOSS = r"^[1-9][0-9]?%$"
 PORTS = r"^[0-9]{1,5}-[0-9]{1,5}$"
 TIME = r"^[1-9][0-9]{0,4}(s|m|h)$"
 PATH = r"^/[^?#\s]*$"
@@ -25,6 +27,7 @@ Path = Annotated[StrictStr, Field(pattern=PATH, max_length=1000)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 PortRange = Annotated[StrictStr, Field(pattern=PORTS)]
 Time = Annotated[StrictStr, Field(pattern=TIME)]
+Span = Annotated[StrictStr, Field(pattern=SPAN)]
 PerSecond = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Word = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
@@ -151,6 +154,16 @@ class Provision(_Part):
     rotate: Time | Literal["never"] = Field(default="24h", description="How long the keys of a tunnel are used.")
 
 
+class HealthSpec(_Part):
+    """What a tunnel's probes must show."""
+
+    interval: Span = "200ms"
+    down: Annotated[StrictInt, Field(ge=1, le=100)] = 3
+    up: Annotated[StrictInt, Field(ge=1, le=100)] = 5
+    loss: Annotated[StrictStr, Field(pattern=LOSS)] = "20%"
+    latency: Span | None = None
+
+
 class ProfileSpec(_Part):
     """How a request travels."""
 
@@ -165,6 +178,7 @@ class ProfileSpec(_Part):
     qos: Literal["interactive", "default", "bulk"] = "default"
     limits: LimitsSpec = LimitsSpec()
     on_failure: Literal["block", "next"] = "block"
+    health: HealthSpec = HealthSpec()
 
 
 class RuleSpec(_Part):

@@ -64,6 +64,7 @@ CLOSED = GuardSpec(
     framed=("eth0",),
     inbound=(Inbound("tcp", ((22, 22),)),),
     lanes=LANES,
+    probes=(("10.71.0.1", "pm0a"), ("fd71::1", "pm0a")),
     treatments=treatments(PROFILES),
     endpoints=(Outer("udp", "192.0.2.21", 51820), Outer("udp", "2001:db8:1::22", 51820, kernel=True)),
     resolvers=(("192.0.2.1", 53),),

@@ -1,0 +1,149 @@
+"""Asks through every tunnel, all the time, whether its far end still answers: one task for all of them."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pointsman.model.fault import Fault
+from pointsman.model.policy import Policy
+from pointsman.model.profile import Health
+from pointsman.model.tunnel import Tunnel
+from pointsman.system.log import Log
+from pointsman.system.probe import NONCE, Line
+from pointsman.tunnels import health
+from pointsman.tunnels.health import Pulse
+from pointsman.tunnels.select import misfit
+
+# An answer that comes later than that proves nothing about now
+_FORGET = 3.0
+_IDLE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to ask on which device, and what counts as well."""
+
+    device: str
+    address: str
+    limits: Health
+
+
+@dataclass(slots=True)
+class _Watch:
+    target: Target
+    line: Line
+    due: float
+    pulse: Pulse = Pulse()
+    broken: bool = False
+    waiting: dict[bytes, float] = field(default_factory=dict)
+    missed: dict[bytes, float] = field(default_factory=dict)
+
+
+def targets(policy: Policy, tunnels: Iterable[Tunnel]) -> dict[str, Target]:
+    """Return what to probe: every tunnel that says where and has its link, by the strictest profile that may use it."""
+    return {
+        tunnel.name: Target(
+            tunnel.device,
+            tunnel.probe,
+            health.strictest(profile.health for profile in policy.profiles if not misfit(tunnel, profile)),
+        )
+        for tunnel in tunnels
+        if tunnel.probe and tunnel.device and tunnel.sources
+    }
+
+
+class Prober:
+    """The pulses of all tunnels that can be probed. `changed` is called when one dies, suffers or recovers."""
+
+    def __init__(self, changed: Callable[[], None], log: Log) -> None:
+        self._changed = changed
+        self._log = log
+        self._watches: dict[str, _Watch] = {}
+        self._told = asyncio.Event()
+
+    @property
+    def pulses(self) -> dict[str, tuple[Pulse, Health]]:
+        """Return what is known of each path that is probed, and what it is held to."""
+        return {name: (watch.pulse, watch.target.limits) for name, watch in self._watches.items()}
+
+    def watch(self, targets: Mapping[str, Target]) -> None:
+        """Probe these tunnels from now on and no others. One whose device or address changed starts afresh."""
+        for name, watch in tuple(self._watches.items()):
+            target = targets.get(name)
+            if target is None or (target.device, target.address) != (watch.target.device, watch.target.address):
+                self._leave(name)
+            elif watch.broken:
+                self._leave(name)
+                self._begin(name, target, watch.pulse)
+            else:
+                watch.target = target
+        for name in targets.keys() - self._watches.keys():
+            self._begin(name, targets[name], Pulse())
+        self._told.set()
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        try:
+            while True:
+                now = time.monotonic()
+                for watch in self._watches.values():
+                    self._tend(watch, now)
+                self._told.clear()
+                due = min((min(w.due, *self._ends(w)) for w in self._watches.values()), default=now + _IDLE)
+                try:
+                    await asyncio.wait_for(self._told.wait(), max(0.001, due - time.monotonic()))
+                except TimeoutError:
+                    continue
+        finally:
+            self.watch({})
+
+    def _begin(self, name: str, target: Target, pulse: Pulse) -> None:
+        try:
+            line = Line(target.device, target.address)
+        except Fault as fault:
+            self._log.fault(fault)
+            return
+        watch = _Watch(target, line, time.monotonic(), pulse)
+        self._watches[name] = watch
+        asyncio.get_running_loop().add_reader(line, self._hear, watch)
+
+    def _leave(self, name: str) -> None:
+        line = self._watches.pop(name).line
+        asyncio.get_running_loop().remove_reader(line)
+        line.close()
+
+    def _tend(self, watch: _Watch, now: float) -> None:
+        """Count what came, then what did not, then ask again: a loop that was held up has lost nothing."""
+        self._hear(watch)
+        limits = watch.target.limits
+        within = health.patience(watch.pulse, limits)
+        for nonce, sent in tuple(watch.waiting.items()):
+            if now >= sent + within:
+                watch.missed[nonce] = watch.waiting.pop(nonce)
+                self._note(watch, health.missed(watch.pulse, limits))
+        watch.missed = {nonce: sent for nonce, sent in watch.missed.items() if now < sent + _FORGET}
+        if now >= watch.due:
+            nonce = secrets.token_bytes(NONCE)
+            watch.waiting[nonce] = now
+            watch.broken = not watch.line.ask(nonce)
+            watch.due = now + limits.interval
+
+    def _hear(self, watch: _Watch) -> None:
+        now, limits = time.monotonic(), watch.target.limits
+        for nonce in watch.line.answers():
+            late = nonce in watch.missed
+            sent = watch.missed.pop(nonce, None) if late else watch.waiting.pop(nonce, None)
+            if sent is not None:
+                self._note(watch, health.answered(watch.pulse, now - sent, limits, late))
+
+    def _note(self, watch: _Watch, pulse: Pulse) -> None:
+        before, watch.pulse = watch.pulse, pulse
+        if (before.dead, before.poor) != (pulse.dead, pulse.poor):
+            self._changed()
+
+    @staticmethod
+    def _ends(watch: _Watch) -> list[float]:
+        within = health.patience(watch.pulse, watch.target.limits)
+        return [sent + within for sent in watch.waiting.values()] or [watch.due]

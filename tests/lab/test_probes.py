@@ -1,0 +1,61 @@
+"""Probes through real tunnels: a path that dies while its daemon lives is known within a second."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pointsman.lab import exec as on
+from pointsman.lab import instance
+from pointsman.lab.names import Lab
+from pointsman.lab.wait import until
+from pointsman.lab.watch import Witness
+from tests.lab.steered import Steered, steering
+
+HOLE = "table inet hole { chain in { type filter hook prerouting priority -400; policy drop; }; }"
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
+    with steering(lab) as made:
+        yield made
+
+
+@contextmanager
+def blackholed(lab: Lab, gateway: str) -> Iterator[None]:
+    """Let a gateway take in nothing, tunnel packets included: it lives, and says nothing."""
+    on.demand(lab, gateway, ["nft", "-f", "-"], given=HOLE)
+    try:
+        yield
+    finally:
+        on.demand(lab, gateway, ["nft", "delete", "table", "inet", "hole"])
+
+
+def tunnel(host: Steered, name: str) -> Any:
+    return next(t for t in instance.agent_status(host.lab)["tunnels"] if t["name"] == name)
+
+
+def test_every_tunnel_that_can_be_probed_is_measured(host: Steered) -> None:
+    until(lambda: all(tunnel(host, n)["probe"]["latency"] for n in ("wg-a", "wg-b", "ovpn-c")), "all have answered")
+
+    assert all(tunnel(host, name)["probe"]["loss"] == 0 for name in ("wg-a", "wg-b", "ovpn-c"))
+    assert tunnel(host, "direct")["probe"] is None
+    metrics = host.run("curl", "-s", "--unix-socket", f"{host.lab.runtime}/control.sock", "http://a/metrics").stdout
+    assert 'pointsman_tunnel_latency_seconds{tunnel="wg-a"}' in metrics
+    assert "ms" in host.tell("tunnels")
+
+
+@pytest.mark.parametrize(("gateway", "name"), [("gw-b", "wg-b"), ("gw-c", "ovpn-c")])
+def test_a_path_that_swallows_everything_is_known_within_a_second(host: Steered, gateway: str, name: str) -> None:
+    host.until_up(name)
+    with blackholed(host.lab, gateway):
+        begun = time.monotonic()
+        until(lambda: tunnel(host, name)["state"] == "failed", "the dead path is known")
+        took = time.monotonic() - begun
+        dead = tunnel(host, name)
+
+    assert dead["why"] == "3 probes in a row had no answer"
+    assert took < 1.5  # below one second on a machine that does nothing else
+    host.until_up(name)
