@@ -58,6 +58,7 @@ class GuardSpec:
     `uplinks` are the devices that carry the host's own addresses, those that `direct` lanes leave by included.
     `framed` are the devices, uplinks and tunnels, that are there now and get an egress chain for raw frames.
     `ends` are the devices of all our tunnels with their own addresses, those included that no lane leaves by.
+    `gateways` are where root may ask for tunnels, address and port.
     `probes` are the addresses that root may ask for an echo, each with the only device for that.
     `link_uids` are the users whose DHCP and 802.1X packets may leave. `exempt_uids` are neither captured nor held.
     For `glass` seconds more nothing is captured or held; the kernel itself ends that, whether or not an agent lives.
@@ -77,6 +78,7 @@ class GuardSpec:
     treatments: tuple[Treatment, ...] = ()
     endpoints: tuple[Outer, ...] = ()
     resolvers: tuple[tuple[str, int], ...] = ()
+    gateways: tuple[tuple[str, int], ...] = ()
     capture: Capture = UNCAPTURED
     mask: int = MASK
     outer_mark: int = OUTER_MARK
@@ -105,7 +107,9 @@ class GuardSpec:
 def guard_text(spec: GuardSpec, counted: Counts | None = None) -> str:
     """Return the transaction that puts this guard in place of whatever guard of ours is there."""
     if spec.state is State.CLOSED:
-        spec = replace(spec, lanes=(), probes=(), treatments=(), endpoints=(), resolvers=(), capture=UNCAPTURED)
+        spec = replace(
+            spec, lanes=(), probes=(), treatments=(), endpoints=(), resolvers=(), gateways=(), capture=UNCAPTURED
+        )
     counted = counted or {}
     buckets = limit_names(spec.lanes, spec.treatments)
     body = "".join(
@@ -186,6 +190,7 @@ def _sets(spec: GuardSpec) -> tuple[Set, ...]:
             Set(f"inner{family}", kind, tuple(address(text) for text in inner)),
             Set(f"inner{family}_on", f"{kind} . ifname", tuple(pairs)),
             Set(f"probes{family}", f"{kind} . ifname", tuple(probes)),
+            Set(f"gateways{family}", f"{kind} . inet_service", _places(spec.gateways, family)),
             Set(f"resolvers{family}", f"{kind} . inet_service", _places(spec.resolvers, family)),
             Set(f"endpoints{family}", f"inet_proto . {kind} . inet_service", _outer(spec, family, False)),
             Set(f"kernel_endpoints{family}", f"inet_proto . {kind} . inet_service", _outer(spec, family, True)),

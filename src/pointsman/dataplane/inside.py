@@ -66,6 +66,8 @@ def _capture(ours: Ours, capture: Capture) -> Chain:
             f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} return",
             "meta l4proto tcp ip daddr . th dport @resolvers4 return",
             "meta l4proto tcp ip6 daddr . th dport @resolvers6 return",
+            "meta skuid 0 meta l4proto tcp ip daddr . th dport @gateways4 return",
+            "meta skuid 0 meta l4proto tcp ip6 daddr . th dport @gateways6 return",
             f"meta skuid >= 0 meta l4proto tcp goto {capture.chains[0].name}" if capture.chains else "",
         ),
         "type nat hook output priority -110; policy accept;",

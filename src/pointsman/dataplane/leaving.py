@@ -141,6 +141,8 @@ def _freed(ours: Ours) -> Chain:
             f"oifname @uplinks {ours.answer} udp sport @inbound_udp accept",
             "oifname @uplinks meta l4proto { tcp, udp } ip daddr . th dport @resolvers4 accept",
             "oifname @uplinks meta l4proto { tcp, udp } ip6 daddr . th dport @resolvers6 accept",
+            "oifname @uplinks meta skuid 0 meta l4proto tcp ip daddr . th dport @gateways4 accept",
+            "oifname @uplinks meta skuid 0 meta l4proto tcp ip6 daddr . th dport @gateways6 accept",
             f"{link} udp sport 68 udp dport 67 accept" if ours.link else "",
             f"{link} udp sport 546 udp dport 547 accept" if ours.link else "",
         ),

@@ -61,11 +61,12 @@ def compile_envoy(
     entries: Iterable[Entry],
     settings: Settings,
     holders: Holders | None = None,
+    routes: Resource | None = None,
 ) -> EnvoyFiles:
     """Return the files for this policy.
 
     `ways` holds each profile's lane now, or why it has none, and `holders` by profile those with one of their own;
-    `lanes` are all that may carry traffic, those that still drain among them.
+    `lanes` are all that may carry traffic, those that still drain among them. With `routes` these stay as they are.
     """
     policy = compiled.policy
     ports = tuple(entries)
@@ -78,7 +79,7 @@ def compile_envoy(
         text(compile_bootstrap(settings)),
         _resource([*compile_clusters(usable, ports, settings.observe), *asking]),
         _resource(compile_listeners(policy, ports, settings)),
-        _resource([compile_routes(compiled, leaves, Classes(classes))]),
+        routes or _resource([compile_routes(compiled, leaves, Classes(classes))]),
     )
 
 

@@ -79,10 +79,11 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A dedicated tunnel and its only holder (a profile's name)."""
+    """A dedicated tunnel and its only holder: a profile, or one of its holders, whom `key` tells from the others."""
 
     tunnel: str
     holder: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

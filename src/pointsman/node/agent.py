@@ -10,22 +10,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from pointsman.dataplane.envoy import Settings
+from pointsman.dataplane.resources import Resource
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid
 from pointsman.model.tunnel import Kind, Lane, State, Tunnel
-from pointsman.node import applied, report
+from pointsman.node import applied, asks, report
 from pointsman.node import memory as memories
 from pointsman.node.apply import Host
+from pointsman.node.busy import Busy
 from pointsman.node.config import Node
 from pointsman.node.fleet import Fleet
+from pointsman.node.holdings import Holdings
 from pointsman.node.ledger import Ledger
 from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
 from pointsman.node.prober import Prober, targets
+from pointsman.node.provision import Provision
 from pointsman.node.trees import Trees, compile_trees
+from pointsman.node.workshop import Workshop
 from pointsman.system import dns
 from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
@@ -52,7 +59,7 @@ class Agent:
         self._log = log
         self._settings = settings(node, paths)
         self._plan: Plan | None = None
-        self._asked: tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...]] | None = None
+        self._asked: tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...], Holdings] | None = None
         self._lanes: tuple[Lane, ...] = ()
         self._draining: dict[Lane, float] = {}
         self._carrying: dict[str, tuple[str, ...]] = {}
@@ -63,11 +70,18 @@ class Agent:
         self._stirred = asyncio.Event()
         self._prober = Prober(self._stirred.set, log)
         self._look_at = 0.0
+        workshop = Workshop(node.gateways, paths.made, fleet, self._settle_lanes)
+        self._provision = Provision(workshop, node.bounds, log, self._settle_lanes, fleet.state)
+        self._asks: grpc.aio.Server | None = None
+        self._busy = Busy()
         self.settled = asyncio.Event()
 
     async def start(self) -> None:
         """Bring the host into the state that the policy asks for, closed at every moment on the way."""
         self._ledger.skip()
+        self._provision.restore()
+        if self.node.gateways:
+            self._asks = await asks.serve(self.paths.asked, self.node.proxy_uid, self._answer)
         async with self._lock:
             if not self._host.adoptable():
                 if not self.memory.observe:
@@ -157,9 +171,11 @@ class Agent:
     async def go_down(self) -> dict[str, Any]:
         """Remove all that is ours, the guard last, and end."""
         async with self._lock:
+            # gateways are told while the guard still lets us ask them
+            faults = [*await self._provision.stop()]
             await asyncio.to_thread(self._host.close)
             await asyncio.to_thread(self._host.stop_proxy)
-            faults = await self._fleet.stop()
+            faults += await self._fleet.stop()
             await asyncio.to_thread(self._host.remove)
             self.paths.memory.unlink(missing_ok=True)
             self._names.forget()
@@ -206,7 +222,11 @@ class Agent:
         if now < self._look_at and await self._settled():
             return
         self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
-        await self._fleet.turn(now)
+        await self._fleet.turn()
+        if self.node.gateways:
+            await self._provision.turn(
+                self.policy.profiles, await asyncio.to_thread(self._busy.look, self._host, self._lanes)
+            )
         if self._ledger.read(self._lanes):
             self._host.reopen_records()
         try:
@@ -232,17 +252,30 @@ class Agent:
             return False
         return True
 
-    async def _settle(self) -> None:
+    async def _settle_lanes(self) -> None:
+        """Put new tunnels and lanes in force for requests that ask; the tree learns of them in the next turn."""
+        async with self._lock:
+            if not self._ended.is_set():
+                await self._settle(lanes_only=True)
+                self._stirred.set()
+
+    async def _answer(self, ask: asks.Ask) -> asks.Answer:
+        return await self._provision.answer(ask, self.policy)
+
+    async def _settle(self, lanes_only: bool = False) -> None:
         now = time.monotonic()
-        tables = memories.numbered(self.memory.tables, (e.name for e in self.node.entries), memories.TABLES)
-        known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in self._kinds()}
+        kinds = self._fleet.kinds
+        tables = memories.numbered(self.memory.tables, kinds, memories.TABLES)
+        known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
         remembered = replace(self.memory, tables=tables)
         until = dict.fromkeys(self._lanes, now + DRAIN) | self._draining
         old = [lane for lane, end in until.items() if end > now]
         trees = self._names.placed(self._trees)
-        asked = (trees, self._fleet.tunnels(known), remembered, tuple(old))
-        plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked)
-        self._draining = {lane: until[lane] for lane in plan.lanes if lane not in plan.ways.values()}
+        holdings = self._provision.holdings
+        asked = (trees, self._fleet.tunnels(known), remembered, tuple(old), holdings)
+        routes = self._plan.envoy.routes if lanes_only and self._plan is not None else None
+        plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked, routes)
+        self._draining = {lane: until[lane] for lane in plan.lanes if lane not in plan.wanted}
         self._remember(plan.memory)
         glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
@@ -252,14 +285,21 @@ class Agent:
         self._carrying = carrying
         self._tell(plan)
         self._plan, self._lanes = plan, plan.lanes
-        self._asked = (trees, asked[1], self.memory, tuple(old))
+        self._asked = None if lanes_only else (trees, asked[1], self.memory, tuple(old), holdings)
         self._names.turn(trees.policy)
         self._prober.watch(targets(trees.policy, asked[1]))
 
     async def _work_out(
-        self, trees: Trees, tunnels: tuple[Tunnel, ...], memory: memories.Memory, old: tuple[Lane, ...]
+        self,
+        trees: Trees,
+        tunnels: tuple[Tunnel, ...],
+        memory: memories.Memory,
+        old: tuple[Lane, ...],
+        holdings: Holdings,
+        routes: Resource | None,
     ) -> Plan:
-        return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, self._settings, old)
+        settings = self._settings
+        return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes)
 
     def _tell(self, plan: Plan) -> None:
         before = self._plan.ways if self._plan else {}
@@ -274,11 +314,7 @@ class Agent:
             self.memory = memory
 
     def _tunnels(self) -> tuple[Tunnel, ...]:
-        tables = {name: self.memory.tables.get(name, 0) for name, _ in self._kinds()}
-        return self._fleet.tunnels(tables)
-
-    def _kinds(self) -> list[tuple[str, Kind]]:
-        return [(entry.name, entry.kind) for entry in self.node.entries]
+        return self._fleet.tunnels({name: self.memory.tables.get(name, 0) for name in self._fleet.kinds})
 
 
 def settings(node: Node, paths: Paths) -> Settings:
@@ -288,4 +324,5 @@ def settings(node: Node, paths: Paths) -> Settings:
         state=str(paths.proxy),
         access_log=str(paths.records),
         node=node.name,
+        asked=str(paths.asked) if node.gateways else "",
     )

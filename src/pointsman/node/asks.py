@@ -14,6 +14,11 @@ from envoy.service.auth.v3 import external_auth_pb2
 from google.rpc import code_pb2
 
 from pointsman.dataplane.asking import TUNNEL
+from pointsman.dataplane.headers import header_of
+from pointsman.model.attribute import AbsentValue, Attribute
+from pointsman.model.context import Absent
+from pointsman.policy.context import parse
+from pointsman.policy.holding import WORKLOAD
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 UNAVAILABLE = 503
@@ -67,6 +72,26 @@ async def serve(socket: Path, proxy_uid: int, answer: Callable[[Ask], Awaitable[
     os.chown(socket, 0, proxy_uid)
     socket.chmod(0o660)
     return server
+
+
+def holder_named(ask: Ask, attribute: Attribute | None, owner: Callable[[str, int], int | None]) -> str | None:
+    """Return the holder that an ask names by this attribute, None for nobody; `owner` tells the user of a socket."""
+    if attribute is None:
+        return ask.rule
+    if attribute is WORKLOAD:
+        uid = owner(*ask.source)
+        return None if uid is None else str(uid)
+    header = header_of(attribute)
+    try:
+        text = ask.headers.get(header or "", b"").decode()
+    except UnicodeDecodeError:
+        return None
+    value = parse(attribute, text)
+    if isinstance(value, Absent) and isinstance(attribute.absent, AbsentValue):
+        value = attribute.absent.value
+    if isinstance(value, Absent):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _understood(asked: external_auth_pb2.CheckRequest) -> Ask:

@@ -21,6 +21,7 @@ from pointsman.node.fleet import Fleet
 from pointsman.node.paths import Paths, prepare
 from pointsman.node.plan import closed_guard
 from pointsman.node.trees import compile_trees
+from pointsman.node.workshop import Workshop
 from pointsman.system import connections, nft
 from pointsman.system.clock import boot_time
 from pointsman.system.files import alone
@@ -116,12 +117,23 @@ def remove(config: Path) -> bool:
         stood = paths.memory.exists() or bool(set(TABLES) & set(nft.list_tables()))
         host = Host(node, paths)
         host.stop_proxy()
-        faults = asyncio.run(Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid).stop())
+        faults = asyncio.run(
+            _stop_tunnels(node, paths, Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid))
+        )
         host.remove()
         paths.memory.unlink(missing_ok=True)
     for fault in faults:
         raise fault
     return stood
+
+
+async def _stop_tunnels(node: Node, paths: Paths, fleet: Fleet) -> tuple[Fault, ...]:
+    async def unsettled() -> None:
+        """Nothing is in force any more."""
+
+    workshop = Workshop(node.gateways, paths.made, fleet, unsettled)
+    workshop.restore()
+    return (*await workshop.close(), *await fleet.stop())
 
 
 def node_file(runtime: Path) -> Path | None:

@@ -13,10 +13,12 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
+from pointsman.model.gateway import Bounds, Gateway
 from pointsman.model.policy import Ports
 from pointsman.model.problem import Invalid, Place, Problem, did_you_mean
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
+from pointsman.node.offers import GatewayOffer, LeaseBounds, gateway, gateway_problems
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
@@ -69,6 +71,8 @@ class NodeDocument(_Form):
     workers: Annotated[StrictInt, Field(ge=1, le=64)] | None = None
     facts: dict[StrictStr, StrictStr | StrictInt | StrictBool] = {}
     tunnels: Annotated[tuple[Offer, ...], Field(min_length=1)]
+    gateways: tuple[GatewayOffer, ...] = ()
+    leases: LeaseBounds = LeaseBounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class Node:
     workers: int | None
     facts: tuple[tuple[str, str | int | bool], ...]
     entries: tuple[Entry, ...]
+    gateways: tuple[Gateway, ...] = ()
+    bounds: Bounds = Bounds()
     unknown_users: tuple[Problem, ...] = ()
 
 
@@ -123,7 +129,7 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         form = NodeDocument.model_validate(plain(document.root))
     except ValidationError as error:
         raise Invalid([*document.problems, *_form_problems(document, error)]) from error
-    found = [*document.problems, *_reference_problems(document, form)]
+    found = [*document.problems, *_reference_problems(document, form), *gateway_problems(document, form.gateways)]
     proxy, tunnels = _uid(form.users.proxy), _uid(form.users.tunnels)
     exempt = [_uid(user) for user in form.users.exempt]
     found += _user_problems(document, proxy, tunnels, exempt)
@@ -145,6 +151,8 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         workers=form.workers,
         facts=tuple(form.facts.items()),
         entries=tuple(_entry(offer, folder) for offer in form.tunnels),
+        gateways=tuple(gateway(offer, folder) for offer in form.gateways),
+        bounds=Bounds(form.leases.node, form.leases.holder),
         unknown_users=tuple(_unknown_users(document, form.users)),
     )
     return node, found

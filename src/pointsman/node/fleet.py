@@ -1,7 +1,10 @@
 """The tunnels of this node: each looked after on its own, so that one that is stuck holds up no other."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pointsman.model.fault import Fault
@@ -11,23 +14,49 @@ from pointsman.tunnels import lifecycle
 from pointsman.tunnels.health import Pulse, judged
 from pointsman.tunnels.lifecycle import Event, Life, Order
 from pointsman.tunnels.pool import Pool, Supply
-from pointsman.tunnels.port import Driver, Observation, berth
+from pointsman.tunnels.port import Berth, Driver, Observation, berth
 
 
 class Fleet:
     """Brings up what the pool offers and says what is there. Times are in seconds of a clock that never jumps."""
 
     def __init__(self, pool: Pool, drivers: Mapping[Kind, Driver], runtime: Path, uid: int) -> None:
-        self._pool = pool
         self._drivers = drivers
-        self._berths = {s.entry.name: berth(runtime, s.entry.name, uid, uid) for s in pool.supplies}
-        self._lives = {s.entry.name: Life() for s in pool.supplies}
+        self._runtime = runtime
+        self._uid = uid
+        self._supplies: dict[str, Supply] = {}
+        self._berths: dict[str, Berth] = {}
+        self._lives: dict[str, Life] = {}
+        self._locks: dict[str, threading.Lock] = {}
         self._seen: dict[str, Observation] = {}
         self._pulses: dict[str, tuple[Pulse, Health]] = {}
+        for supply in pool.supplies:
+            self.add(supply)
 
-    async def turn(self, now: float) -> None:
+    def add(self, supply: Supply) -> None:
+        """Look after one more tunnel from now on."""
+        name = supply.entry.name
+        self._berths[name] = berth(self._runtime, name, self._uid, self._uid)
+        self._lives[name] = Life()
+        self._locks[name] = threading.Lock()
+        self._seen[name] = Observation(State.GONE, self._berths[name].link)
+        self._supplies[name] = supply
+
+    async def remove(self, name: str) -> Fault | None:
+        """Take a tunnel down and look after it no more; return what failed."""
+        supply = self._supplies.pop(name, None)
+        fault = None if supply is None else await asyncio.to_thread(self._stop, supply)
+        for known in (self._berths, self._lives, self._locks, self._seen):
+            known.pop(name, None)
+        return fault
+
+    async def turn(self) -> None:
         """Look at every tunnel, repair its link, and start what has no daemon."""
-        await asyncio.gather(*(asyncio.to_thread(self._tend, supply, now) for supply in self._pool.supplies))
+        await asyncio.gather(*map(self.tend, tuple(self._supplies)))
+
+    async def tend(self, name: str) -> None:
+        """Do so for one tunnel."""
+        await asyncio.to_thread(self._tend, name)
 
     def heed(self, pulses: Mapping[str, tuple[Pulse, Health]], now: float) -> None:
         """Take what the probes say of the tunnels by name, at once and until they say something else."""
@@ -35,19 +64,28 @@ class Fleet:
         for name in pulses.keys() & self._seen.keys():
             self._lives[name] = lifecycle.observed(self._lives[name], self._judged(name, self._seen[name]), now)
 
+    def lose(self, name: str, why: str) -> None:
+        """Count a tunnel as failed, whatever its daemon says."""
+        life = lifecycle.moved(self._lives[name], Event.LOST, time.monotonic())
+        self._lives[name] = replace(life, why=why)
+
+    def state(self, name: str) -> State:
+        """Return where a tunnel is in its life."""
+        return self._lives[name].state if name in self._lives else State.GONE
+
     async def stop(self) -> tuple[Fault, ...]:
         """Take every tunnel down; return what failed."""
-        return tuple(
-            fault
-            for fault in await asyncio.gather(
-                *(asyncio.to_thread(self._stop, supply) for supply in self._pool.supplies)
-            )
-            if fault is not None
-        )
+        found = await asyncio.gather(*map(self.remove, tuple(self._supplies)))
+        return tuple(fault for fault in found if fault is not None)
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return the kind of every tunnel, by its name."""
+        return {name: supply.entry.kind for name, supply in self._supplies.items()}
 
     def tunnels(self, tables: Mapping[str, int]) -> tuple[Tunnel, ...]:
         """Return every tunnel as last seen; `tables` gives each one's routing table."""
-        return tuple(self._tunnel(supply, tables[supply.entry.name]) for supply in self._pool.supplies)
+        return tuple(self._tunnel(supply, tables[name]) for name, supply in self._supplies.items())
 
     def handshake_age(self, name: str) -> float | None:
         """Return how many seconds ago the gateway last proved itself, None where that is unknown."""
@@ -56,7 +94,7 @@ class Fleet:
 
     def _tunnel(self, supply: Supply, table: int) -> Tunnel:
         entry, life = supply.entry, self._lives[supply.entry.name]
-        seen = self._seen.get(entry.name) or Observation(State.GONE, "")
+        seen = self._seen[entry.name]
         return Tunnel(
             name=entry.name,
             kind=entry.kind,
@@ -75,7 +113,16 @@ class Fleet:
     def _judged(self, name: str, seen: Observation) -> Observation:
         return judged(seen, *self._pulses[name]) if name in self._pulses else seen
 
-    def _tend(self, supply: Supply, now: float) -> None:
+    def _tend(self, name: str) -> None:
+        lock = self._locks.get(name)
+        if lock is None:
+            return
+        with lock:
+            supply = self._supplies.get(name)
+            if supply is not None:  # it may have been taken down while the lock was awaited
+                self._look_after(supply, time.monotonic())
+
+    def _look_after(self, supply: Supply, now: float) -> None:
         name, driver = supply.entry.name, self._drivers[supply.entry.kind]
         place = self._berths[name]
         try:
@@ -93,8 +140,10 @@ class Fleet:
         self._seen[name], self._lives[name] = seen, life
 
     def _stop(self, supply: Supply) -> Fault | None:
-        try:
-            self._drivers[supply.entry.kind].stop(self._berths[supply.entry.name])
-        except Fault as fault:
-            return fault
+        name = supply.entry.name
+        with self._locks[name]:
+            try:
+                self._drivers[supply.entry.kind].stop(self._berths[name])
+            except Fault as fault:
+                return fault
         return None

@@ -47,6 +47,16 @@ class Paths:
         return self.proxy / "decisions.log"
 
     @property
+    def made(self) -> Path:
+        """One private file for each tunnel that a gateway was asked for."""
+        return self.runtime / "made"
+
+    @property
+    def asked(self) -> Path:
+        """Where the proxy asks for the tunnel of a holder."""
+        return self.runtime / "asked" / "socket"
+
+    @property
     def policy(self) -> Path:
         """The policy that was last applied: what a restarted agent goes on with."""
         return self.state / "policy.json"

@@ -7,7 +7,7 @@ from pointsman.dataplane import entries as entry_ports
 from pointsman.dataplane.capture import compile_capture
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.guard import MASK, GuardSpec, Inbound, Outer, State
-from pointsman.dataplane.resources import EnvoyFiles, compile_envoy
+from pointsman.dataplane.resources import EnvoyFiles, Resource, compile_envoy
 from pointsman.dataplane.routing import want_routing
 from pointsman.dataplane.treatment import treatments
 from pointsman.model.diagram import Leaf
@@ -15,6 +15,7 @@ from pointsman.model.entry import Mode
 from pointsman.model.routing import Routing
 from pointsman.model.tunnel import Kind, Lane, Tunnel
 from pointsman.node.config import Node
+from pointsman.node.holdings import NOBODY, Holdings, by_holder, held_lanes, with_workloads
 from pointsman.node.memory import LANES, Memory, numbered
 from pointsman.node.trees import Trees
 from pointsman.tunnels.leases import assign
@@ -28,12 +29,13 @@ DNS = 53
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One consistent picture. `ways` holds each profile's lane, or why it has none."""
+    """One consistent picture. `ways` holds each profile's lane, or why it has none; `wanted` are lanes not to drain."""
 
     memory: Memory
     selections: Mapping[str, Selection]
     ways: Mapping[str, Lane | str]
     lanes: tuple[Lane, ...]
+    wanted: frozenset[Lane]
     guard: GuardSpec
     routing: Routing
     envoy: EnvoyFiles
@@ -46,27 +48,44 @@ def make_plan(
     memory: Memory,
     settings: Settings,
     draining: Iterable[Lane] = (),
+    holdings: Holdings = NOBODY,
+    routes: Resource | None = None,
 ) -> Plan:
-    """Return what should be there. `draining` are lanes that requests may still be on."""
+    """Return what should be there. `draining` are lanes that requests may still be on.
+
+    With `routes` these stay as they are: what is new can be used by requests that ask, before the tree knows of it.
+    """
     policy = trees.policy
     pooled = [profile for profile in policy.profiles if profile.holding is None]
-    assignment = assign(pooled, tunnels, memory.leases)
+    made = holdings.names
+    assignment = assign(pooled, [tunnel for tunnel in tunnels if tunnel.name not in made], memory.leases)
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
+    held = held_lanes(policy, holdings, by_name)
     chosen = {
         name: by_name[selection.tunnel]
         for name, selection in assignment.selections.items()
         if isinstance(selection, Chosen)
     }
-    numbers = numbered(memory.lanes, [f"{name}@{tunnel.name}" for name, tunnel in chosen.items()], LANES)
+    before = tuple(draining)
+    wanted = [*(f"{name}@{tunnel.name}" for name, tunnel in chosen.items()), *(f"{p}@{t}" for p, t in held)]
+    numbers = numbered(memory.lanes, [*wanted, *(lane.cluster for lane in before)], LANES)
     fresh = {name: _lane(name, tunnel, numbers) for name, tunnel in chosen.items()}
-    old = tuple(lane for lane in draining if lane not in fresh.values() and _stands(lane, by_name))
-    lanes = tuple(sorted((*fresh.values(), *old), key=lambda lane: lane.mark))
+    own = {(profile, name): _lane(profile, by_name[name], numbers) for profile, name in held}
+    now = (*fresh.values(), *own.values())
+    old = tuple(lane for lane in before if lane not in now and _stands(lane, by_name))
+    lanes = tuple(sorted((*now, *old), key=lambda lane: lane.mark))
+    holders = by_holder(holdings, own, by_name)
     ways: dict[str, Lane | str] = {
         name: fresh.get(name) or why_none(selection) for name, selection in assignment.selections.items()
     }
     modes = ((Mode.HTTP, node.http), (Mode.AUTO, node.auto), (Mode.TCP, plain_ports(node)))
     carriers = [f"{p.name}@{t.name}" for p in pooled for t in tunnels if not misfit(t, p)]
-    ports = entry_ports.plan(trees.uids, carriers, [mode for mode, ranges in modes if ranges], memory.entries)
+    ports = entry_ports.plan(
+        with_workloads(trees.uids, policy, holders),
+        carriers,
+        [mode for mode, ranges in modes if ranges],
+        memory.entries,
+    )
     # observed, a plain TCP flow goes its own way: the guard counts it
     capture = compile_capture(
         modes[:1] if memory.observe else modes,
@@ -91,6 +110,7 @@ def make_plan(
         treatments=treatments(policy.profiles),
         endpoints=_outer(tunnels),
         resolvers=tuple((address, DNS) for address in node.resolvers),
+        gateways=tuple((gateway.address, gateway.port) for gateway in node.gateways),
         capture=capture,
     )
     return Plan(
@@ -98,9 +118,12 @@ def make_plan(
         selections=assignment.selections,
         ways=ways,
         lanes=lanes,
+        wanted=frozenset(now),
         guard=guard,
         routing=want_routing(tunnels, lanes, MASK),
-        envoy=compile_envoy(trees.compiled, ways, lanes, ports, replace(settings, observe=memory.observe)),
+        envoy=compile_envoy(
+            trees.compiled, ways, lanes, ports, replace(settings, observe=memory.observe), holders, routes
+        ),
     )
 
 

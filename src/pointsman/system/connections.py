@@ -1,5 +1,6 @@
 """Edge to the kernel's socket table: which TCP connections stand, and how to end them."""
 
+import re
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ def established() -> tuple[Connection, ...]:
     except OSError as error:
         raise Fault("connections", "list the open connections", str(error)) from error
     return tuple(sorted(c for c in found if not _loopback(c.remote)))
+
+
+def owner(address: str, port: int) -> int | None:
+    """Return the user id behind the local end of an established TCP connection, None where there is none."""
+    command = ["ss", "-tnHe", "state", "established", "src", _point(address, port)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = re.search(r"\buid:([0-9]+)", done.stdout)
+    # of root's sockets nothing is said
+    return int(said[1]) if said else 0 if done.stdout.strip() else None
 
 
 def reset(connection: Connection) -> None:

@@ -1,0 +1,37 @@
+"""Which tunnels carried something lately, by the guard's own count of their lanes' packets."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from pointsman.model.tunnel import Lane
+
+EVERY = 5.0
+
+
+class Counting(Protocol):
+    """What counts packets and bytes by name."""
+
+    def counters(self) -> Mapping[str, tuple[int, int]]:
+        """Return the counters."""
+        ...
+
+
+class Busy:
+    """Remembers the last count, and looks again when that is old enough."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, int] = {}
+        self._at = float("-inf")
+
+    def look(self, host: Counting, lanes: Iterable[Lane]) -> frozenset[str]:
+        """Return the tunnels of lanes that have sent packets since the last look."""
+        now = time.monotonic()
+        if now - self._at < EVERY:
+            return frozenset()
+        counters = host.counters()
+        sent = {lane: counters.get(f"lane_{lane.mark:08x}_out", (0, 0))[0] for lane in lanes}
+        moved = {lane.tunnel for lane, count in sent.items() if count != self._counted.get(lane.cluster, 0)}
+        self._counted = {lane.cluster: count for lane, count in sent.items()}
+        self._at = now
+        return frozenset(moved)

@@ -1,0 +1,54 @@
+"""The tunnels that gateways were asked for, one private file each: a file is there before the gateway hears of it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pointsman.model.fault import Fault
+from pointsman.model.gateway import Given, Holder, Made
+from pointsman.model.tunnel import Endpoint
+from pointsman.system.files import replace_file
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One file: the tunnel, its private key, and what the gateway gave, None while that is not known."""
+
+    made: Made
+    key: str = field(repr=False)
+    given: Given | None
+
+
+def keep(folder: Path, kept: Kept) -> None:
+    """Write the file, whole or not at all."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    replace_file(folder / f"{kept.made.name}.json", json.dumps(asdict(kept)).encode())
+
+
+def forget(folder: Path, name: str) -> None:
+    """Remove the file. None there is fine."""
+    (folder / f"{name}.json").unlink(missing_ok=True)
+
+
+def recall(folder: Path) -> tuple[Kept, ...]:
+    """Return all that was kept, in order of name."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(_kept(json.loads(path.read_bytes())))
+        except (ValueError, KeyError, TypeError) as error:
+            why = "it is damaged; remove it, and the gateway takes its tunnel away when its time is over"
+            raise Fault("state-damaged", f"read `{path}`", why) from error
+    return tuple(found)
+
+
+def _kept(content: dict[str, Any]) -> Kept:
+    made, given = content["made"], content["given"]
+    holder = Holder(**made.pop("holder")) if made["holder"] is not None else made.pop("holder")
+    return Kept(Made(holder=holder, **made), content["key"], _given(given) if given is not None else None)
+
+
+def _given(given: dict[str, Any]) -> Given:
+    lists: dict[str, Any] = {name: tuple(given.pop(name)) for name in ("addresses", "probe")}
+    return Given(endpoint=Endpoint(**given.pop("endpoint")), **lists, **given)

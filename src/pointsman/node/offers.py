@@ -1,0 +1,82 @@
+"""The gateways of a node file: whom to ask for tunnels, what these give, and how many there may be."""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from pointsman.model.gateway import Gateway
+from pointsman.model.problem import Problem
+from pointsman.model.profile import Level
+from pointsman.model.tunnel import Kind
+from pointsman.policy.document import Document
+
+Count = Annotated[StrictInt, Field(ge=0, le=1000)]
+# with what is put behind it, it names a tunnel
+Short = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Word = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$")]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Spares(_Form):
+    least: Count = 1
+    most: Count = 8
+
+
+class GatewayOffer(_Form):
+    name: Short
+    kind: Literal["wireguard", "openvpn"]
+    level: Literal["encrypted", "strong"]
+    labels: dict[Word, StrictStr] = {}
+    address: StrictStr
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] = 7443
+    ca: StrictStr
+    certificate: StrictStr
+    key: StrictStr
+    spares: Spares = Spares()
+
+
+class LeaseBounds(_Form):
+    node: Annotated[StrictInt, Field(ge=1, le=500)] = 200
+    holder: Annotated[StrictInt, Field(ge=1, le=500)] = 8
+
+
+def gateway(offer: GatewayOffer, folder: Path) -> Gateway:
+    """Return the gateway of the model. Relative paths count from `folder`."""
+    ca, certificate, key = (str(folder / name) for name in (offer.ca, offer.certificate, offer.key))
+    return Gateway(
+        name=offer.name,
+        address=offer.address,
+        port=offer.port,
+        kind=Kind(offer.kind),
+        level=Level[offer.level.upper()],
+        labels=tuple(sorted(offer.labels.items())),
+        ca=ca,
+        certificate=certificate,
+        key=key,
+        least=offer.spares.least,
+        most=max(offer.spares.least, offer.spares.most),
+    )
+
+
+def gateway_problems(document: Document, offers: Sequence[GatewayOffer]) -> Iterator[Problem]:
+    """Yield what is wrong with the gateways, each at its place."""
+    names = [offer.name for offer in offers]
+    for i, offer in enumerate(offers):
+        if offer.name in names[:i]:
+            place = document.find("gateways", i, "name")
+            yield Problem(place, "duplicate-name", f"gateway `{offer.name}` is declared twice")
+        try:
+            ipaddress.ip_address(offer.address)
+        except ValueError:
+            hint = "write the address: the guard frees what goes there by address, and names are not resolved"
+            what = f"`{offer.address}` is not an address"
+            yield Problem(document.find("gateways", i, "address"), "malformed", what, hint)
+        if offer.spares.least > offer.spares.most:
+            place = document.find("gateways", i, "spares")
+            yield Problem(place, "malformed", f"`least` is {offer.spares.least} and `most` {offer.spares.most}")

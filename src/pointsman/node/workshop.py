@@ -1,0 +1,165 @@
+"""Where tunnels of gateways are made and taken away: gateway, file, link and guard, in an order that leaves no orphan.
+
+What a gateway was asked for is in a file before it is asked, and stays there until it is gone on both sides, so
+whoever starts after a crash knows of everything that may be left.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from pointsman.model.fault import Fault
+from pointsman.model.gateway import Gateway, Given, Holder, Made
+from pointsman.model.profile import Profile
+from pointsman.model.tunnel import Entry, State
+from pointsman.node import made as files
+from pointsman.node.fleet import Fleet
+from pointsman.system.clock import boot_time
+from pointsman.system.gateways import Asked
+from pointsman.tunnels import making
+from pointsman.tunnels.pool import Supply
+
+# In seconds. A gateway takes away what was not renewed for so long: a node that vanished leaves nothing behind
+TTL = 120.0
+UP_WITHIN = 15.0
+STEP = 0.01
+
+
+class Workshop:
+    """All tunnels that were asked for. `settle` puts in force what there is; it is awaited before a tunnel is used."""
+
+    def __init__(
+        self, gateways: Iterable[Gateway], folder: Path, fleet: Fleet, settle: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.gateways = {gateway.name: gateway for gateway in gateways}
+        self.made: dict[str, Made] = {}
+        self.silent: dict[str, str] = {}
+        self._asked = {gateway.name: Asked(gateway) for gateway in self.gateways.values()}
+        self._folder = folder
+        self._fleet = fleet
+        self._settle = settle
+        self._kept: dict[str, files.Kept] = {}
+        self._left: dict[str, str] = {}
+
+    def restore(self) -> None:
+        """Take up what an earlier agent has left: what stands goes on, what was half made is taken away by `look`."""
+        for kept in files.recall(self._folder):
+            gateway = self.gateways.get(kept.made.gateway)
+            if kept.given is None or gateway is None:
+                self._left[kept.made.name] = kept.made.gateway
+            else:
+                now = boot_time()
+                self._take_up(gateway, replace(kept, made=replace(kept.made, used=now)), kept.given)
+
+    def carries(self, name: str) -> bool:
+        """Return whether requests can go through a tunnel now."""
+        return self._fleet.state(name) in (State.UP, State.DEGRADED)
+
+    def change(self, made: Made) -> None:
+        """Note whose a tunnel is, or that it leaves."""
+        self._kept[made.name] = replace(self._kept[made.name], made=made)
+        files.keep(self._folder, self._kept[made.name])
+        self.made[made.name] = made
+
+    async def make(self, gateway: Gateway, holder: Holder | None, profile: Profile | None) -> Made:
+        """Return a new tunnel that is up and in force. Raises `Fault` where it cannot be made, and takes it away."""
+        now = boot_time()
+        made = Made(f"{gateway.name}-{secrets.token_hex(4)}", gateway.name, holder, now, now)
+        kept = files.Kept(made, making.private_key(gateway.kind), None)
+        files.keep(self._folder, kept)
+        self._left[made.name] = gateway.name
+        given = await self._ask(gateway, kept, profile)
+        kept = replace(kept, given=given)
+        files.keep(self._folder, kept)
+        self._take_up(gateway, kept, given)
+        del self._left[made.name]
+        try:
+            # shut around the new link, and open for its outer packets, before there is either
+            await self._settle()
+            await self._up(made.name)
+        except BaseException:
+            self.change(replace(made, leaving=now))
+            raise
+        await self._settle()
+        return made
+
+    async def remove(self, name: str) -> None:
+        """Take a tunnel away on both sides. What its gateway does not answer to is tried again by `look`."""
+        made = self.made.pop(name)
+        await self._fleet.remove(name)
+        self._kept.pop(name)
+        self._left[name] = made.gateway
+        await self._forget(name, made.gateway)
+
+    async def look(self, gateway: Gateway, renew: bool) -> None:
+        """Compare a gateway's tunnels of this node with ours: what is only there goes, what is only here is renewed."""
+        asked = self._asked[gateway.name]
+        try:
+            there = await asked.tunnels()
+            for name in there - self.made.keys() - self._left.keys():
+                await asked.remove(name)
+            for name, where in list(self._left.items()):
+                if where == gateway.name and self._kept.get(name) is None:
+                    await self._forget(name, where)
+            own = [one.name for one in self.made.values() if one.gateway == gateway.name]
+            for name in await asked.renew(own, TTL) if renew and own else ():
+                self._fleet.lose(name, "its gateway does not know it any more")
+        except Fault as fault:
+            self.silent[gateway.name] = fault.why
+        else:
+            self.silent.pop(gateway.name, None)
+
+    async def close(self) -> tuple[Fault, ...]:
+        """Take all tunnels away at their gateways. One that does not answer does so itself when their time is over."""
+        found = []
+        for name, gateway in [*self._left.items(), *((one.name, one.gateway) for one in self.made.values())]:
+            try:
+                if gateway in self._asked and gateway not in self.silent:
+                    await self._asked[gateway].remove(name)
+            except Fault as fault:
+                self.silent[gateway] = fault.why
+                found.append(fault)
+            files.forget(self._folder, name)
+        await asyncio.gather(*(asked.close() for asked in self._asked.values()))
+        return tuple(found)
+
+    async def _ask(self, gateway: Gateway, kept: files.Kept, profile: Profile | None) -> Given:
+        limits = {} if profile is None else {"bandwidth": profile.limits.bandwidth, "qos": profile.qos.value}
+        body = {**making.request(gateway.kind, kept.key, kept.made.name), **limits, "ttl": int(TTL)}
+        try:
+            given = await self._asked[gateway.name].make(kept.made.name, body)
+            making.spec(gateway.kind, kept.key, given)
+        except ValueError as error:
+            raise Fault("gateway-answer", f"understand what gateway `{gateway.name}` gave", str(error)) from error
+        except Fault as fault:
+            if fault.label == "gateway-silent":
+                self.silent[gateway.name] = fault.why
+            raise
+        return given
+
+    def _take_up(self, gateway: Gateway, kept: files.Kept, given: Given) -> None:
+        self._kept[kept.made.name] = kept
+        self.made[kept.made.name] = kept.made
+        entry = Entry(kept.made.name, gateway.kind, gateway.level, gateway.labels, probe=given.probe[0])
+        self._fleet.add(Supply(entry, making.spec(gateway.kind, kept.key, given)))
+
+    async def _up(self, name: str) -> None:
+        until = boot_time() + UP_WITHIN
+        while boot_time() < until:
+            await self._fleet.tend(name)
+            if self.carries(name):
+                return
+            await asyncio.sleep(STEP)
+        raise Fault("tunnel-slow", f"bring tunnel `{name}` up", f"no answer from its gateway within {UP_WITHIN:.0f} s")
+
+    async def _forget(self, name: str, gateway: str) -> None:
+        if gateway in self._asked:
+            try:
+                await self._asked[gateway].remove(name)
+            except Fault as fault:
+                self.silent[gateway] = fault.why
+                return
+        files.forget(self._folder, name)
+        self._left.pop(name, None)

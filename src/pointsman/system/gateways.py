@@ -1,0 +1,114 @@
+"""The edge to a gateway: asks it for tunnels over mutual TLS 1.3, and holds no opinion about the answer."""
+
+import base64
+import ssl
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import httpx
+
+from pointsman.model.fault import Fault
+from pointsman.model.gateway import Gateway, Given
+from pointsman.model.tunnel import Endpoint
+
+_PATIENCE = 3.0
+
+
+class Asked:
+    """One gateway as this node asks it; connections are kept. A refusal is a `Fault` labelled `gateway-refused`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._http: httpx.AsyncClient | None = None
+
+    async def make(self, name: str, body: Mapping[str, object]) -> Given:
+        """Return the far end of a tunnel of this name, made now or before from the same body."""
+        return _given(await self._ask("PUT", f"/v1/tunnels/{name}", body), self._gateway)
+
+    async def remove(self, name: str) -> None:
+        """Take a tunnel away. One that is not there is fine."""
+        await self._ask("DELETE", f"/v1/tunnels/{name}", None)
+
+    async def renew(self, names: Sequence[str], ttl: float) -> frozenset[str]:
+        """Keep these tunnels for so many seconds more; return those that the gateway does not know."""
+        return frozenset((await self._ask("POST", "/v1/renew", {"ids": list(names), "ttl": int(ttl)}))["unknown"])
+
+    async def tunnels(self) -> frozenset[str]:
+        """Return the names of this node's tunnels there."""
+        return frozenset(one["id"] for one in await self._ask("GET", "/v1/tunnels", None))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def _ask(self, method: str, path: str, body: object) -> Any:
+        tried = f"ask gateway `{self._gateway.name}` to {method} {path}"
+        try:
+            if self._http is None:
+                self._http = self._connected()
+            answer = await self._http.request(method, path, json=body)
+            content = answer.json() if answer.content else None
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            await self.close()
+            raise Fault("gateway-silent", tried, str(error) or type(error).__name__) from error
+        if answer.is_error:
+            raise Fault("gateway-refused", tried, _why(content) or str(answer.status_code))
+        return content
+
+    def _connected(self) -> httpx.AsyncClient:
+        gateway = self._gateway
+        context = ssl.create_default_context(cafile=gateway.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(gateway.certificate, gateway.key)
+        host = f"[{gateway.address}]" if ":" in gateway.address else gateway.address
+        return httpx.AsyncClient(
+            base_url=f"https://{host}:{gateway.port}", verify=context, timeout=_PATIENCE, trust_env=False
+        )
+
+
+def _given(answer: Mapping[str, Any], gateway: Gateway) -> Given:
+    """Return what a gateway gave, if it is no more than a gateway may say: packets go to it and nowhere else."""
+    try:
+        where = answer["endpoint"]
+        given = Given(
+            addresses=tuple(_host(text) for text in answer["addresses"]),
+            endpoint=Endpoint(str(ip_address(where["address"])), int(where["port"]), str(where["protocol"])),
+            mtu=int(answer["mtu"]),
+            probe=tuple(_host(text) for text in answer["probe"]),
+            ttl=float(answer["expires_in"]),
+            public_key=str(answer.get("public_key") or ""),
+            certificate=str(answer.get("certificate") or ""),
+            fingerprint=str(answer.get("peer_fingerprint") or ""),
+        )
+        if given.endpoint.address != gateway.address or given.endpoint.protocol not in ("udp", "tcp"):
+            raise ValueError(f"endpoint {given.endpoint}")
+        if not (
+            given.addresses
+            and given.probe
+            and 1280 <= given.mtu <= 9000
+            and 0 < given.endpoint.port < 65536
+            and given.ttl > 0
+        ):
+            raise ValueError("addresses, probe, mtu, port or time to live")
+        if given.public_key and len(base64.b64decode(given.public_key, validate=True)) != 32:
+            raise ValueError("public key")
+    except (KeyError, TypeError, ValueError) as error:
+        raise Fault("gateway-answer", f"understand what gateway `{gateway.name}` gave", f"no usable {error}") from error
+    return given
+
+
+def _host(text: str) -> str:
+    address = ip_address(text)
+    if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
+        raise ValueError(f"address {address}")
+    return str(address)
+
+
+def _why(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return ""
+    problems = content.get("problems") or ()
+    return "; ".join(str(one["what"]) for one in problems) or str(content.get("title") or "")

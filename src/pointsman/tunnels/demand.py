@@ -1,0 +1,127 @@
+"""Which tunnels of gateways are due to be made, replaced, dropped or forgotten? Time is an argument.
+
+A holder has one tunnel that takes its requests; beside it there may be older ones that only finish what they carry.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from pointsman.model.gateway import Gateway, Holder, Made
+from pointsman.model.profile import Holding, OnFailure, Profile
+from pointsman.model.tunnel import State
+
+# In seconds: what an older tunnel has to finish what it carries
+DRAIN = 30.0
+# Demand counts for so long, and a spare that nobody took for as long goes
+RECENT = 60.0
+# A replacement that failed is not tried again before
+PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Make another tunnel for this one's holder, and let this one go when it is up."""
+
+    tunnel: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Give this tunnel no more requests; it is removed after its time to drain."""
+
+    tunnel: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Nothing goes through this tunnel any more: take it away on both sides."""
+
+    tunnel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """Make one more spare tunnel at this gateway."""
+
+    gateway: str
+
+
+Order = Replace | Retire | Remove | Spare
+
+
+def due(
+    made: Iterable[Made],
+    states: Mapping[str, State],
+    profiles: Iterable[Profile],
+    gateways: Iterable[Gateway],
+    taken: Mapping[str, Iterable[float]],
+    failed: Mapping[str, float],
+    now: float,
+) -> tuple[Order, ...]:
+    """Return what to do now.
+
+    `taken` says for each gateway when its tunnels were asked for, `failed` when a replacement of a tunnel, or a spare
+    at a gateway, could not be made last.
+    """
+    known = tuple(made)
+    by_name = {profile.name: profile for profile in profiles}
+    offers = {gateway.name: gateway for gateway in gateways}
+    wanted = any(profile.holding is not None for profile in by_name.values())
+    found: list[Order] = []
+    for one in known:
+        order = _of(one, states.get(one.name, State.GONE), by_name, offers, failed, now)
+        found += [order] if order is not None else []
+    for gateway in offers.values():
+        spares = [one for one in known if one.gateway == gateway.name and one.holder is None and one.leaving is None]
+        target = spare_target(gateway, taken.get(gateway.name, ()), now) if wanted else 0
+        if len(spares) < target and now >= failed.get(gateway.name, -PAUSE) + PAUSE:
+            found.append(Spare(gateway.name))
+        idle = sorted((one for one in spares if now - one.since > RECENT or not wanted), key=lambda one: one.since)
+        found += [Retire(one.name, "nobody needs it") for one in idle[: max(0, len(spares) - target)]]
+    return tuple(found)
+
+
+def spare_target(gateway: Gateway, taken: Iterable[float], now: float) -> int:
+    """Return how many spare tunnels should wait: as many as were taken lately, within the gateway's bounds."""
+    return max(gateway.least, min(gateway.most, sum(now - at <= RECENT for at in taken)))
+
+
+def current(made: Iterable[Made], holder: Holder, carries: Callable[[str], bool]) -> Made | None:
+    """Return the tunnel that takes a holder's requests: the newest that carries, else the oldest; None without one."""
+    own = sorted((one for one in made if one.holder == holder and one.leaving is None), key=lambda one: one.since)
+    return next((one for one in reversed(own) if carries(one.name)), own[0] if own else None)
+
+
+def _of(
+    one: Made,
+    state: State,
+    profiles: Mapping[str, Profile],
+    gateways: Mapping[str, Gateway],
+    failed: Mapping[str, float],
+    now: float,
+) -> Order | None:
+    if one.leaving is not None:
+        return Remove(one.name) if now >= one.leaving or state in (State.FAILED, State.GONE) else None
+    if one.gateway not in gateways:
+        return Retire(one.name, "its gateway is not in the node file any more")
+    if one.holder is None:
+        return Retire(one.name, "it does not come up") if state is State.FAILED else None
+    profile = profiles.get(one.holder.profile)
+    if profile is None or profile.holding is None:
+        return Retire(one.name, "its profile has no holders any more")
+    if now - one.used > profile.holding.idle:
+        return Retire(one.name, "it carried nothing for long enough")
+    why = _worn(one, state, profile, profile.holding, now)
+    waits = now < failed.get(one.name, -PAUSE) + PAUSE
+    return Replace(one.name, why) if why and not waits else None
+
+
+def _worn(one: Made, state: State, profile: Profile, holding: Holding, now: float) -> str:
+    """Return why another tunnel should take this one's place; nothing where it should not."""
+    if state is State.FAILED and profile.on_failure is OnFailure.NEXT:
+        return "it is down"
+    if holding.rotate and now - one.since > holding.rotate:
+        return "its keys are old"
+    return ""
