@@ -8,7 +8,7 @@ import httpx
 
 
 class NoAgent(Exception):
-    """No agent answers at this runtime folder."""
+    """No agent, or no gateway, answers at this runtime folder."""
 
 
 class Refused(Exception):
@@ -20,10 +20,11 @@ class Refused(Exception):
 
 
 class Client:
-    """One connection to one agent. Times are in seconds."""
+    """One connection to one agent or gateway, as `role` says. Times are in seconds."""
 
-    def __init__(self, runtime: Path, timeout: float = 60.0) -> None:
+    def __init__(self, runtime: Path, timeout: float = 60.0, role: str = "agent") -> None:
         self._runtime = runtime
+        self._role = role
         transport = httpx.HTTPTransport(uds=str(runtime / "control.sock"))
         self._http = httpx.Client(transport=transport, base_url="http://pointsman", timeout=timeout)
 
@@ -61,7 +62,8 @@ class Client:
         return content
 
     def _nobody(self) -> NoAgent:
+        start = {"agent": "pointsman up -c FILE", "gateway": "pointsman gateway -c FILE"}[self._role]
         return NoAgent(
-            f"no agent answers at `{self._runtime}`; "
-            "start one with `pointsman up -c FILE`, or name its folder with `--runtime`"
+            f"no {self._role} answers at `{self._runtime}`; "
+            f"start one with `{start}`, or name its folder with `--runtime`"
         )

@@ -15,7 +15,8 @@ from pointsman.model.tunnel import Lane
 _BURST_SECONDS = 0.1
 _BURST_LEAST = 131_072
 
-_PRIORITY = {Qos.INTERACTIVE: "0:6", Qos.DEFAULT: "0:0", Qos.BULK: "0:2"}
+# Queue classes as `tc` writes them: priorities 6, 0 and 2 of the default three-band discipline
+PRIORITY = {Qos.INTERACTIVE: "0:6", Qos.DEFAULT: "0:0", Qos.BULK: "0:2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Treatment:
 def treatments(profiles: Iterable[Profile]) -> tuple[Treatment, ...]:
     """Return the treatment of each profile."""
     return tuple(
-        Treatment(profile.name, profile.qos.dscp, _PRIORITY[profile.qos], profile.limits.bandwidth)
+        Treatment(profile.name, profile.qos.dscp, PRIORITY[profile.qos], profile.limits.bandwidth)
         for profile in profiles
     )
 
@@ -52,17 +53,20 @@ def write_limits(names: Mapping[str, str], treated: Iterable[Treatment]) -> str:
     for treatment in treated:
         if treatment.bandwidth is None or treatment.profile not in names:
             continue
-        rate = max(1, treatment.bandwidth // 8)
-        burst = max(_BURST_LEAST, int(rate * _BURST_SECONDS))
         for way in ("out", "in"):
-            name = f"{names[treatment.profile]}_{way}"
-            text += f"  limit {name} {{\n    rate over {rate} bytes/second burst {burst} bytes\n  }}\n"
+            text += f"  limit {names[treatment.profile]}_{way} {{\n    {bucket(treatment.bandwidth)}\n  }}\n"
     return text
 
 
-def outbound(treatment: Treatment, bucket: str) -> tuple[str, ...]:
+def bucket(bandwidth: int) -> str:
+    """Return the limit that what exceeds this bandwidth meets, in bits per second."""
+    rate = max(1, bandwidth // 8)
+    return f"rate over {rate} bytes/second burst {max(_BURST_LEAST, int(rate * _BURST_SECONDS))} bytes"
+
+
+def outbound(treatment: Treatment, named: str) -> tuple[str, ...]:
     """Return the rules for a packet that is about to leave by a lane of this profile."""
-    limit = (f'limit name "{bucket}_out" counter name over_rate drop',) if bucket else ()
+    limit = (f'limit name "{named}_out" counter name over_rate drop',) if named else ()
     return (
         *limit,
         f"ip dscp set {treatment.dscp}",
@@ -71,6 +75,6 @@ def outbound(treatment: Treatment, bucket: str) -> tuple[str, ...]:
     )
 
 
-def inbound(bucket: str) -> tuple[str, ...]:
+def inbound(named: str) -> tuple[str, ...]:
     """Return the rules for a packet that came back on a lane of this profile."""
-    return (f'limit name "{bucket}_in" counter name over_rate drop',) if bucket else ()
+    return (f'limit name "{named}_in" counter name over_rate drop',) if named else ()

@@ -4,7 +4,6 @@ Bad input raises `Invalid` with every problem at its line and column.
 """
 
 import ipaddress
-import pwd
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pointsman.node.offers import GatewayOffer, LeaseBounds, gateway, gateway_pr
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
+from pointsman.system.users import uid_of
 
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 User = Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | StrictStr
@@ -232,24 +232,15 @@ def _unknown_users(document: Document, users: Users) -> Iterator[Problem]:
         (("users", "tunnels"), users.tunnels),
         *((("users", "exempt", i), user) for i, user in enumerate(users.exempt)),
     ):
-        if isinstance(user, str) and not _exists(user):
+        if uid_of(user) is None:
             what = f"user `{user}` does not exist here"
             yield Problem(document.find(*place), "unknown-user", what, hint)
 
 
 def _uid(user: int | str) -> int:
     """Return the id of a user; of one that this host does not have, an id that stands for the name."""
-    if isinstance(user, int):
-        return user
-    return pwd.getpwnam(user).pw_uid if _exists(user) else 0xF0000000 | crc32(user.encode()) >> 5
-
-
-def _exists(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except (KeyError, ValueError):
-        return False
-    return True
+    known = uid_of(user)
+    return known if known is not None else 0xF0000000 | crc32(str(user).encode()) >> 5
 
 
 def _ranges(ports: Sequence[int]) -> Ports:

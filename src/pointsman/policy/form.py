@@ -23,7 +23,12 @@ _NOUN = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
-_KINDS = {"Policy": "a policy", "Node": "a node file", "PolicyTest": "a file of test cases"}
+_KINDS = {
+    "Policy": "a policy",
+    "Node": "a node file",
+    "PolicyTest": "a file of test cases",
+    "Gateway": "a gateway file",
+}
 _BOUNDS = {
     "too_short": "is empty",
     "string_too_short": "is empty",

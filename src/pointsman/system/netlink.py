@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from socket import AF_INET, AF_INET6
 from typing import Any
 
@@ -67,6 +68,20 @@ def apply_routing(steps: Iterable[Step]) -> tuple[tuple[Step, Fault], ...]:
             except Fault as fault:
                 stuck.append((step, fault))
     return tuple(stuck)
+
+
+def reach(networks: Iterable[str], device: str) -> None:
+    """Route these networks to a device in the main table, and no others of ours; what is there already stays."""
+    wanted = {str(ip_network(text)) for text in networks}
+    with _netlink(f"route to `{device}`") as kernel:
+        [index] = kernel.link_lookup(ifname=device) or [0]
+        if not index:
+            raise Fault("device-missing", f"route to `{device}`", "it is not there")
+        found = {f"{r.get_attr('RTA_DST')}/{r['dst_len']}" for r in kernel.get_routes(oif=index, proto=PROTOCOL)}
+        for network in wanted - found:
+            kernel.route("replace", dst=network, oif=index, proto=PROTOCOL)
+        for network in found - wanted:
+            kernel.route("del", dst=network, oif=index, proto=PROTOCOL)
 
 
 def _apply(kernel: IPRoute, step: Step) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
+from typing import Any
 
 from pointsman.model.fault import Fault
 
@@ -41,6 +42,15 @@ def list_tables() -> tuple[tuple[str, str], ...]:
     answer = _run(["nft", "-j", "list", "tables"], "", "list nftables tables")
     items = json.loads(answer)["nftables"]
     return tuple((item["table"]["family"], item["table"]["name"]) for item in items if "table" in item)
+
+
+def list_table(family: str, name: str) -> list[dict[str, Any]] | None:
+    """Return everything in a table as libnftables-json(5) has it; None where there is no such table."""
+    if (family, name) not in list_tables():
+        return None
+    answer = _run(["nft", "-j", "list", "table", family, name], "", "list the guard")
+    items: list[dict[str, Any]] = json.loads(answer)["nftables"]
+    return items
 
 
 def list_rules(*tables: tuple[str, str]) -> str:

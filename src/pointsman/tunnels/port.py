@@ -14,10 +14,13 @@ from pointsman.model.tunnel import Endpoint, State
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A WireGuard gateway. Keys are base64; `allowed` are canonical networks; `keepalive` is in seconds."""
+    """The other end of a WireGuard tunnel. Keys are base64, `allowed` canonical networks, `keepalive` is in seconds.
+
+    `endpoint` is None for one that calls us, as nodes call a gateway.
+    """
 
     public_key: str
-    endpoint: Endpoint
+    endpoint: Endpoint | None
     allowed: tuple[str, ...]
     keepalive: int
     preshared_key: str = field(default="", repr=False)
@@ -36,7 +39,7 @@ class WireguardSpec:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return where the outer packets go."""
-        return tuple(dict.fromkeys(peer.endpoint for peer in self.peers))
+        return tuple(dict.fromkeys(peer.endpoint for peer in self.peers if peer.endpoint))
 
 
 @dataclass(frozen=True, slots=True)

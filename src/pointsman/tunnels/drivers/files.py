@@ -1,4 +1,4 @@
-"""Reads a tunnel file and what it names."""
+"""Reads a tunnel file and what it names, and holds text that daemons read."""
 
 import os
 import stat
@@ -28,3 +28,12 @@ def read_text(path: str) -> str:
     if "\0" in text:
         raise Fault("file", tried, "it holds a NUL byte")
     return text
+
+
+def held_text(text: str) -> int:
+    """Return an open file that holds the text and has no name anywhere."""
+    handle = os.memfd_create("configuration", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(handle), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle

@@ -30,6 +30,11 @@ def configure(spec: WireguardSpec, berth: Berth) -> None:
         child.note_digest(berth, digest(spec))
     if uapi.settings(spec) <= look(berth).settings:
         return
+    tell(spec, berth)
+
+
+def tell(spec: WireguardSpec, berth: Berth, gone: Iterable[str] = ()) -> None:
+    """Give the link the keys and peers of this spec; other peers stay, but for those whose keys are in `gone`."""
     with _device(berth) as device:
         own: dict[str, Any] = {"private_key": spec.private_key, "fwmark": OUTER_MARK}
         if spec.listen_port:
@@ -38,15 +43,17 @@ def configure(spec: WireguardSpec, berth: Berth) -> None:
         for peer in spec.peers:
             said: dict[str, Any] = {
                 "public_key": peer.public_key,
-                "endpoint_addr": peer.endpoint.address,
-                "endpoint_port": peer.endpoint.port,
                 "persistent_keepalive": peer.keepalive,
                 "allowed_ips": list(peer.allowed),
                 "replace_allowed_ips": True,
             }
+            if peer.endpoint:
+                said |= {"endpoint_addr": peer.endpoint.address, "endpoint_port": peer.endpoint.port}
             if peer.preshared_key:
                 said["preshared_key"] = peer.preshared_key
             device.set(berth.link, peer=said)
+        for key in gone:
+            device.set(berth.link, peer={"public_key": key, "remove": True})
 
 
 def look(berth: Berth) -> uapi.Seen:
@@ -58,12 +65,14 @@ def look(berth: Berth) -> uapi.Seen:
 def understand(messages: Iterable[Any]) -> uapi.Seen:
     """Return what the kernel's answer says."""
     found: set[tuple[str, ...]] = set()
-    handshakes: list[float] = []
-    received = sent = 0
+    peers: list[uapi.SeenPeer] = []
     for message in messages:
         private = message.get_attr("WGDEVICE_A_PRIVATE_KEY")
         if private:
             found.add(("", "private_key", _hex(private)))
+        port = message.get_attr("WGDEVICE_A_LISTEN_PORT")
+        if port:
+            found.add(("", "listen_port", str(port)))
         for peer in message.get_attr("WGDEVICE_A_PEERS") or ():
             key = _hex(peer.get_attr("WGPEER_A_PUBLIC_KEY"))
             preshared = peer.get_attr("WGPEER_A_PRESHARED_KEY")
@@ -73,10 +82,10 @@ def understand(messages: Iterable[Any]) -> uapi.Seen:
             for allowed in peer.get_attr("WGPEER_A_ALLOWEDIPS") or ():
                 found.add((key, "allowed_ip", allowed["addr"]))
             last = peer.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
-            handshakes.append(last["tv_sec"] + last["tv_nsec"] / 1e9 if last else 0.0)
-            received += peer.get_attr("WGPEER_A_RX_BYTES") or 0
-            sent += peer.get_attr("WGPEER_A_TX_BYTES") or 0
-    return uapi.Seen(frozenset(found), tuple(handshakes), received, sent)
+            handshake = last["tv_sec"] + last["tv_nsec"] / 1e9 if last else 0.0
+            counted = (peer.get_attr("WGPEER_A_RX_BYTES") or 0, peer.get_attr("WGPEER_A_TX_BYTES") or 0)
+            peers.append(uapi.SeenPeer(key, handshake, *counted))
+    return uapi.Seen(frozenset(found), tuple(peers))
 
 
 def _hex(key: Mapping[str, bytes] | bytes) -> str:

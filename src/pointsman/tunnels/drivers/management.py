@@ -12,7 +12,7 @@ from pathlib import Path
 from pointsman.model.fault import Fault
 
 _PATIENCE = 2.0
-_LONGEST_ANSWER = 65536
+_LONGEST_ANSWER = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class Said:
 
 def ask(path: Path) -> Said:
     """Return what the daemon says; raise `Fault` where it does not answer."""
+    return understand(converse(path, (b"state\n", b"\nEND\r\n"), (b"load-stats\n", b"SUCCESS: ")))
+
+
+def converse(path: Path, *questions: tuple[bytes, bytes]) -> str:
+    """Return the answers to these questions, each given with what its answer holds at the end.
+
+    `ERROR:` always ends one. Raises `Fault` where the daemon does not answer.
+    """
     tried = f"ask the daemon behind `{path}`"
     try:
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -35,20 +43,20 @@ def ask(path: Path) -> Said:
             with socket.socket(socket.AF_UNIX) as channel:
                 channel.settimeout(_PATIENCE)
                 channel.connect(f"/proc/self/fd/{folder}/{path.name}")
-                answer = _answer(channel, b"state\n", b"\nEND\r\n") + _answer(channel, b"load-stats\n", b"SUCCESS: ")
+                answer = b"".join(_answer(channel, question, last) for question, last in questions)
         finally:
             os.close(folder)
     except OSError as error:
         raise Fault("tunnel-daemon", tried, str(error)) from error
-    return understand(answer.decode("utf-8", "replace"))
+    return answer.decode("utf-8", "replace")
 
 
 def _answer(channel: socket.socket, question: bytes, last: bytes) -> bytes:
     """Return the lines that answer a question. It waits, since a daemon forgets questions that come with a farewell."""
     channel.sendall(question)
     answer = b""
-    while not (last in answer and answer.endswith(b"\n")):
-        part = channel.recv(4096)
+    while not ((last in answer or b"ERROR: " in answer) and answer.endswith(b"\n")):
+        part = channel.recv(65536)
         if not part or len(answer) > _LONGEST_ANSWER:
             raise ConnectionResetError("it hung up")
         answer += part

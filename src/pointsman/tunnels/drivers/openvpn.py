@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import State
 from pointsman.tunnels.drivers import child, link, management
+from pointsman.tunnels.drivers.files import held_text
 from pointsman.tunnels.ovpn_config import MANAGEMENT_SOCKET, configuration
 from pointsman.tunnels.port import Berth, Observation, OpenvpnSpec, Spec, digest
 
@@ -28,7 +29,7 @@ class OpenvpnDriver:
         (work / MANAGEMENT_SOCKET).unlink(missing_ok=True)
         link.make_tun(berth)
         link.dress(berth, (), spec.mtu)
-        pipe = _held_text(configuration(spec, berth.link))
+        pipe = held_text(configuration(spec, berth.link))
         try:
             command = child.Command(("openvpn", "--config", "stdin"), stdin=pipe, tun=True)
             child.launch(berth, digest(spec), command)
@@ -99,15 +100,6 @@ def _ask(spec: OpenvpnSpec, berth: Berth) -> "management.Said | _Silent":
         return management.ask(berth.folder / "work" / MANAGEMENT_SOCKET)
     except Fault as fault:
         return _Silent(False, fault.why)
-
-
-def _held_text(text: str) -> int:
-    """Return an open file that holds the text and has no name anywhere."""
-    handle = os.memfd_create("configuration", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(handle), "w", encoding="utf-8") as file:
-        file.write(text)
-    os.lseek(handle, 0, os.SEEK_SET)
-    return handle
 
 
 def _own(spec: Spec) -> OpenvpnSpec:

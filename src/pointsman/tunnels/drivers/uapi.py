@@ -6,35 +6,67 @@ Keys travel in this socket and nowhere else. `settings` and `understand` are pur
 import base64
 import os
 import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.model.fault import Fault
+from pointsman.model.tunnel import Endpoint
 from pointsman.tunnels.port import Peer, WireguardSpec
 
 _PATIENCE = 5.0
-_LONGEST_ANSWER = 4_000_000
+_LONGEST_ANSWER = 64_000_000
+_COUNTED = ("last_handshake_time_sec", "last_handshake_time_nsec", "rx_bytes", "tx_bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a WireGuard device says of itself. `handshake` is in seconds since 1970, 0 for never."""
+class SeenPeer:
+    """What a device says of one peer. `handshake` is in seconds since 1970, 0 for never; the rest are bytes."""
 
-    settings: frozenset[tuple[str, ...]]
-    handshakes: tuple[float, ...]
+    key: str
+    handshake: float
     received: int
     sent: int
 
 
-def request(spec: WireguardSpec) -> str:
-    """Return the request that configures a device. Sent twice it changes nothing: no session is lost."""
-    lines = ["set=1", f"private_key={_hex(spec.private_key)}", f"listen_port={spec.listen_port}"]
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a WireGuard device says of itself. Keys are hexadecimal; a setting of the device has an empty one."""
+
+    settings: frozenset[tuple[str, ...]]
+    peers: tuple[SeenPeer, ...]
+
+    @property
+    def oldest_handshake(self) -> float:
+        """Return when the peer that was silent longest proved itself, in seconds since 1970; 0 for never."""
+        return min((peer.handshake for peer in self.peers), default=0.0)
+
+    @property
+    def received(self) -> int:
+        """Return the bytes that came from all peers."""
+        return sum(peer.received for peer in self.peers)
+
+    @property
+    def sent(self) -> int:
+        """Return the bytes that went to all peers."""
+        return sum(peer.sent for peer in self.peers)
+
+
+def request(spec: WireguardSpec, gone: Iterable[str] = ()) -> str:
+    """Return the request that configures a device. Sent twice it changes nothing: no session is lost.
+
+    Peers that are there and not in the spec stay, but for those whose public keys are in `gone`.
+    """
+    lines = ["set=1", f"private_key={hexadecimal(spec.private_key)}", f"listen_port={spec.listen_port}"]
     if not spec.listen_port:
         lines.pop()
     for peer in spec.peers:
-        lines += [f"public_key={_hex(peer.public_key)}", f"preshared_key={_preshared(peer)}"]
-        lines += [f"endpoint={_endpoint(peer)}", f"persistent_keepalive_interval={peer.keepalive}"]
+        lines += [f"public_key={hexadecimal(peer.public_key)}", f"preshared_key={_preshared(peer)}"]
+        lines += [f"endpoint={where(peer.endpoint)}"] if peer.endpoint else []
+        lines += [f"persistent_keepalive_interval={peer.keepalive}"]
         lines += ["replace_allowed_ips=true", *(f"allowed_ip={network}" for network in peer.allowed)]
+    for key in gone:
+        lines += [f"public_key={hexadecimal(key)}", "remove=true"]
     return "\n".join(lines) + "\n\n"
 
 
@@ -43,9 +75,11 @@ def settings(spec: WireguardSpec) -> frozenset[tuple[str, ...]]:
 
     The endpoint is left out: it follows the gateway's packets, and the guard frees only the declared one.
     """
-    found: set[tuple[str, ...]] = {("", "private_key", _hex(spec.private_key))}
+    found: set[tuple[str, ...]] = {("", "private_key", hexadecimal(spec.private_key))}
+    if spec.listen_port:
+        found.add(("", "listen_port", str(spec.listen_port)))
     for peer in spec.peers:
-        key = _hex(peer.public_key)
+        key = hexadecimal(peer.public_key)
         found |= {(key, "preshared_key", _preshared(peer))}
         found |= {(key, "persistent_keepalive_interval", str(peer.keepalive))}
         found |= {(key, "allowed_ip", network) for network in peer.allowed}
@@ -55,22 +89,18 @@ def settings(spec: WireguardSpec) -> frozenset[tuple[str, ...]]:
 def understand(answer: str) -> Seen:
     """Return what the answer to `get=1` says."""
     found: set[tuple[str, ...]] = set()
-    totals = {"rx_bytes": 0, "tx_bytes": 0}
-    handshakes: list[float] = []
+    peers: dict[str, dict[str, float]] = {}
     peer = ""
     for line in answer.splitlines():
         key, _, value = line.partition("=")
         if key == "public_key":
             peer = value
-        elif key in ("private_key", "preshared_key", "persistent_keepalive_interval", "allowed_ip"):
+            peers[peer] = dict.fromkeys(_COUNTED, 0)
+        elif key in ("private_key", "listen_port", "preshared_key", "persistent_keepalive_interval", "allowed_ip"):
             found.add((peer, key, value))
-        elif key in totals:
-            totals[key] += int(value)
-        elif key == "last_handshake_time_sec":
-            handshakes.append(float(value))
-        elif key == "last_handshake_time_nsec":
-            handshakes[-1] += int(value) / 1e9
-    return Seen(frozenset(found), tuple(handshakes), totals["rx_bytes"], totals["tx_bytes"])
+        elif key in _COUNTED:
+            peers[peer][key] = int(value)
+    return Seen(frozenset(found), tuple(_seen_peer(key, counted) for key, counted in peers.items()))
 
 
 def exchange(path: Path, text: str) -> str:
@@ -101,14 +131,21 @@ def exchange(path: Path, text: str) -> str:
     return "\n".join(lines)
 
 
-def _hex(key: str) -> str:
+def hexadecimal(key: str) -> str:
+    """Return a base64 key as the protocol has it."""
     return base64.b64decode(key).hex()
 
 
 def _preshared(peer: Peer) -> str:
-    return _hex(peer.preshared_key) if peer.preshared_key else "0" * 64
+    return hexadecimal(peer.preshared_key) if peer.preshared_key else "0" * 64
 
 
-def _endpoint(peer: Peer) -> str:
-    address = peer.endpoint.address
-    return f"[{address}]:{peer.endpoint.port}" if ":" in address else f"{address}:{peer.endpoint.port}"
+def _seen_peer(key: str, counted: Mapping[str, float]) -> SeenPeer:
+    seconds, parts, received, sent = (counted[name] for name in _COUNTED)
+    return SeenPeer(key, seconds + parts / 1e9, int(received), int(sent))
+
+
+def where(endpoint: Endpoint) -> str:
+    """Return an endpoint's address and port in one word."""
+    address = endpoint.address
+    return f"[{address}]:{endpoint.port}" if ":" in address else f"{address}:{endpoint.port}"

@@ -1,17 +1,10 @@
-"""WireGuard tunnels: by the kernel's module where there is one, else by wireguard-go as a user of its own.
+"""WireGuard tunnels: by the kernel's module where there is one, else by wireguard-go as a user of its own."""
 
-The userspace daemon gets its tun device and its control socket as open files, so that it needs no capability
-but CAP_NET_ADMIN (for the device's MTU) and shares no folder with others. It dies with its device.
-"""
-
-import os
-import socket
 import time
-from pathlib import Path
 
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import State
-from pointsman.tunnels.drivers import child, kernel, link, uapi
+from pointsman.tunnels.drivers import child, device, kernel, link, uapi, userspace
 from pointsman.tunnels.port import Berth, Observation, Spec, WireguardSpec, digest
 
 # A session is thrown away 180 s after its handshake, and with keepalives a new one is due every 120 s
@@ -46,11 +39,11 @@ class WireguardDriver:
         lacking = _lacking(spec, berth, found)
         if found is None or lacking:
             return Observation(State.GONE, berth.link, endpoints=spec.endpoints, why=lacking)
-        seen = _look(berth, found)
+        seen = device.look(berth, found)
         if not uapi.settings(spec) <= seen.settings:
             why = "the device is not configured yet"
             return Observation(State.GONE, berth.link, (), spec.endpoints, found.mtu, why=why)
-        oldest = min(seen.handshakes, default=0.0)
+        oldest = seen.oldest_handshake
         age = max(0.0, time.time() - oldest) if oldest else None
         ready = link.dressed_as(found, berth, spec.addresses, spec.mtu)
         state, why = _judge(age, ready)
@@ -93,67 +86,14 @@ def _start_userspace(spec: WireguardSpec, berth: Berth) -> None:
         child.end(berth)
         living = None
     if living is None:
-        _launch(spec, berth)
-    path = _socket_path(berth)
+        userspace.launch(berth, digest(spec))
+    path = userspace.socket_path(berth)
     try:
         if not uapi.settings(spec) <= uapi.understand(uapi.exchange(path, "get=1\n\n")).settings:
             uapi.exchange(path, uapi.request(spec))
     except Fault as fault:
         words = child.last_words(berth)
         raise Fault(fault.label, f"configure tunnel `{berth.name}`", f"{fault.why} {words}".strip()) from fault
-
-
-def _launch(spec: WireguardSpec, berth: Berth) -> None:
-    child.prepare(berth)
-    path = _socket_path(berth)
-    for folder in (path.parent.parent, path.parent):
-        folder.mkdir(mode=0o755, exist_ok=True)
-    device = link.open_tun(berth, header=True)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        _listen(listener, path)
-        # it watches this file, for which it must be able to read it
-        os.chown(path, berth.uid, berth.gid)
-        child.launch(
-            berth,
-            digest(spec),
-            child.Command(
-                ("wireguard-go", "-f", berth.link),
-                environment=(
-                    ("WG_TUN_FD", str(device)),
-                    ("WG_UAPI_FD", str(listener.fileno())),
-                    ("WG_PROCESS_FOREGROUND", "1"),
-                    ("LOG_LEVEL", "error"),
-                ),
-                capabilities=("net_admin",),
-                pass_fds=(device, listener.fileno()),
-                run_folder=path.parent.parent,
-            ),
-        )
-    finally:
-        listener.close()
-        os.close(device)
-
-
-def _listen(listener: socket.socket, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    handle = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        listener.bind(f"/proc/self/fd/{handle}/{path.name}")
-    finally:
-        os.close(handle)
-    path.chmod(0o600)
-    listener.listen(8)
-
-
-def _socket_path(berth: Berth) -> Path:
-    return berth.folder / "run" / "wireguard" / f"{berth.link}.sock"
-
-
-def _look(berth: Berth, found: link.Link) -> uapi.Seen:
-    if found.kind == "wireguard":
-        return kernel.look(berth)
-    return uapi.understand(uapi.exchange(_socket_path(berth), "get=1\n\n"))
 
 
 def _own(spec: Spec) -> WireguardSpec:

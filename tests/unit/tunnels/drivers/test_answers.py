@@ -20,7 +20,7 @@ def test_a_device_that_was_asked_for_a_spec_is_found_to_be_as_the_spec_says() ->
     seen = uapi.understand(answer)
 
     assert uapi.settings(SPEC) <= seen.settings
-    assert (seen.handshakes, seen.received, seen.sent) == ((12 + 5e-9,), 7, 9)
+    assert (seen.oldest_handshake, seen.received, seen.sent) == (12 + 5e-9, 7, 9)
     assert not uapi.settings(wireguard().spec) <= seen.settings
 
 
@@ -42,7 +42,9 @@ def test_the_kernels_answer_says_the_same_as_the_userspace_one() -> None:
     answer = wgmsg(asked.data)
     answer.decode()
 
-    assert kernel.understand([answer]) == uapi.Seen(uapi.settings(SPEC), (12.0,), 7, 9)
+    assert kernel.understand([answer]) == uapi.Seen(
+        uapi.settings(SPEC), (uapi.SeenPeer(uapi.hexadecimal(peer.public_key), 12.0, 7, 9),)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,222 @@
+"""The API for nodes: HTTP and JSON over mutual TLS 1.3. A node is who its certificate says.
+
+Nobody can hold up others: handshake, first request and body have a bound in time each, a body has one in size, and
+connections have one in number.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from pointsman.gateway import answer
+from pointsman.gateway.admission import Reason, Refused
+from pointsman.gateway.keeper import Keeper
+from pointsman.gateway.request import NAME, read_renewal, read_request
+from pointsman.gateway.site import Api
+from pointsman.model.fault import Fault
+from pointsman.system.log import Log
+
+LARGEST_BODY = 1 << 20
+MOST_CONNECTIONS = 1024
+HANDSHAKE_WITHIN = 5.0
+FIRST_REQUEST_WITHIN = 10.0
+BODY_WITHIN = 10.0
+IDLE = 75.0
+REFRESH_EVERY = 10.0
+
+_NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
+_USED_UP = frozenset({"addresses-used-up", "tunnels-used-up", "node-used-up", "bandwidth-used-up"})
+_CONFLICTS = frozenset({"id-taken", "key-taken"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A node that has proved who it is."""
+
+    name: str
+
+
+class Door:
+    """The listening side. Certificates are read again when their files have changed."""
+
+    def __init__(self, keeper: Keeper, api: Api) -> None:
+        self._keeper = keeper
+        self._api = api
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._changed = 0.0
+        self._silent: set[web.RequestHandler] = set()
+        self._servers: list[asyncio.Server] = []
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._note, _problems])
+        app.add_routes(
+            [
+                web.get("/v1/status", self._status),
+                web.get("/v1/tunnels", self._tunnels),
+                web.put("/v1/tunnels/{id}", self._put),
+                web.delete("/v1/tunnels/{id}", self._delete),
+                web.post("/v1/renew", self._renew),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE)
+
+    async def open(self) -> None:
+        """Listen on all addresses; raise `Fault` where that cannot be."""
+        self.refresh()
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        for address in self._api.listen:
+            try:
+                server = await loop.create_server(
+                    self._connection,
+                    address,
+                    self._api.port,
+                    ssl=self._context,
+                    ssl_handshake_timeout=HANDSHAKE_WITHIN,
+                    reuse_address=True,
+                )
+            except OSError as error:
+                raise Fault("api-listen", f"listen on `{address}` port {self._api.port}", str(error)) from error
+            self._servers.append(server)
+
+    def refresh(self) -> None:
+        """Read the certificates if their files have changed; raise `Fault` where they cannot be used."""
+        api = self._api
+        try:
+            changed = max(path.stat().st_mtime for path in (api.certificate, api.key, api.nodes))
+            if changed != self._changed:
+                self._context.load_cert_chain(api.certificate, api.key)
+                self._context.load_verify_locations(api.nodes)
+                self._changed = changed
+        except (OSError, ssl.SSLError) as error:
+            raise Fault(
+                "api-certificate", f"use `{api.certificate}`, `{api.key}` and `{api.nodes}`", str(error)
+            ) from error
+
+    async def tend(self, log: Log) -> None:
+        """Look after the certificates, until cancelled. What cannot be used is told, and what was there stays."""
+        while True:
+            await asyncio.sleep(REFRESH_EVERY)
+            try:
+                self.refresh()
+            except Fault as fault:
+                log.fault(fault)
+
+    async def close(self) -> None:
+        """Listen no longer, and end what is open."""
+        for server in self._servers:
+            server.close()
+        await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        """Take one connection, unless there are too many; who says nothing is sent away."""
+        server = self._runner.server
+        if server is None or len(server.connections) >= MOST_CONNECTIONS:
+            return _Closed()
+        made = server()
+        self._silent.add(made)
+        asyncio.get_running_loop().call_later(FIRST_REQUEST_WITHIN, self._send_away, made)
+        return made
+
+    def _send_away(self, connection: web.RequestHandler) -> None:
+        if connection in self._silent and connection.transport is not None:
+            connection.transport.abort()
+        self._silent.discard(connection)
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._silent.discard(request.protocol)
+        return await handler(request)
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        _caller(request)
+        return web.json_response(answer.status(self._keeper, await self._keeper.load()))
+
+    async def _tunnels(self, request: web.Request) -> web.StreamResponse:
+        caller = _caller(request)
+        own = [grant for grant in self._keeper.state.grants.values() if grant.asked.owner == caller.name]
+        return web.json_response([answer.tunnel(self._keeper, grant) for grant in own])
+
+    async def _put(self, request: web.Request) -> web.StreamResponse:
+        caller = _caller(request)
+        asked = read_request(caller.name, _name(request), await _body(request))
+        decided = asked if isinstance(asked, Refused) else await self._keeper.grant(asked)
+        if isinstance(decided, Refused):
+            return _refusal(decided.reasons)
+        told = answer.granted(self._keeper, decided.grant)
+        return web.json_response(told, status=201 if decided.fresh else 200)
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        caller = _caller(request)
+        await self._keeper.remove((caller.name, _name(request)))
+        return web.Response(status=204)
+
+    async def _renew(self, request: web.Request) -> web.StreamResponse:
+        caller = _caller(request)
+        asked = read_renewal(await _body(request))
+        if isinstance(asked, Refused):
+            return _refusal(asked.reasons)
+        renewed, unknown = await self._keeper.renew(caller.name, asked.ids, asked.ttl)
+        return web.json_response({"renewed": renewed, "unknown": unknown})
+
+
+class _Closed(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+def _caller(request: web.Request) -> Caller:
+    """Return the node that the certificate names; it must name exactly one."""
+    certificate = request.get_extra_info("peercert") or {}
+    names = [_NODE.fullmatch(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+    found = [match[1] for match in names if match]
+    if len(found) != 1:
+        raise web.HTTPForbidden(reason="the certificate names no node, or more than one")
+    return Caller(found[0])
+
+
+def _name(request: web.Request) -> str:
+    name = request.match_info["id"]
+    if not re.fullmatch(NAME, name):
+        raise web.HTTPNotFound(reason="an id has up to 63 of a-z, 0-9 and -, and begins with a letter or digit")
+    return name
+
+
+async def _body(request: web.Request) -> bytes:
+    async with asyncio.timeout(BODY_WITHIN):
+        return await request.read()
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer expected failures as problem details (RFC 9457)."""
+    try:
+        return await handler(request)
+    except web.HTTPException as said:
+        labels = {403: "not-a-node", 404: "not-found", 405: "not-allowed", 413: "too-large"}
+        return _problem(said.status, labels.get(said.status, "http"), said.reason, ())
+    except Fault as fault:
+        return _problem(503, fault.label, str(fault), ())
+    except TimeoutError:
+        return _problem(408, "too-slow", f"the body did not come within {BODY_WITHIN:.0f} s", ())
+
+
+def _refusal(reasons: tuple[Reason, ...]) -> web.StreamResponse:
+    labels = {reason.label for reason in reasons}
+    status = 409 if labels & _CONFLICTS else 507 if labels & _USED_UP else 422
+    return _problem(status, reasons[0].label, "the tunnel is not granted", reasons)
+
+
+def _problem(status: int, label: str, title: str, reasons: Iterable[Reason]) -> web.StreamResponse:
+    told = [{"label": reason.label, "what": reason.what} for reason in reasons]
+    content = {"type": "about:blank", "label": label, "title": title, "status": status, "problems": told}
+    return web.json_response(content, status=status, content_type="application/problem+json")

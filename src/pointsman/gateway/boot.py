@@ -1,0 +1,96 @@
+"""From a gateway file to a running gateway, and back to a host without anything of ours."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pointsman.gateway import control, keys
+from pointsman.gateway.api import Door
+from pointsman.gateway.config import load_gateway
+from pointsman.gateway.house import House
+from pointsman.gateway.keeper import Keeper
+from pointsman.gateway.keys import Secrets
+from pointsman.gateway.openvpn import OpenvpnServer
+from pointsman.gateway.paths import Paths, prepare
+from pointsman.gateway.server import TunnelServer
+from pointsman.gateway.site import Gateway, Server
+from pointsman.gateway.wireguard import WireguardServer
+from pointsman.model.fault import Fault
+from pointsman.model.tunnel import Kind
+from pointsman.system.files import alone
+from pointsman.system.log import Log
+from pointsman.tunnels.port import Berth
+
+
+def run(config: Path) -> None:
+    """Run the gateway in this process until it is told to end. Tunnels go on without it."""
+    gateway, paths = _prepared(config)
+    log = Log()
+    with alone(paths.lock, "gateway"):
+        secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
+        keeper = Keeper(gateway, _house(gateway, paths, secrets), paths.grants, secrets, log)
+        asyncio.run(_serve(keeper, paths, log))
+
+
+def remove(config: Path) -> tuple[Fault, ...]:
+    """Remove all that is ours from a host where no gateway runs; return what failed. What was granted is kept."""
+    gateway, paths = _prepared(config)
+    with alone(paths.lock, "gateway"):
+        secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
+        return _house(gateway, paths, secrets).remove()
+
+
+def _prepared(config: Path) -> tuple[Gateway, Paths]:
+    if os.geteuid() != 0:
+        raise Fault("not-root", "run a gateway", "this needs root")
+    gateway = load_gateway(config)
+    paths = Paths(gateway.runtime, gateway.state)
+    prepare(paths)
+    return gateway, paths
+
+
+def _house(gateway: Gateway, paths: Paths, secrets: Secrets) -> House:
+    return House(gateway, _servers(gateway, paths, secrets), paths.sysctls)
+
+
+def _servers(gateway: Gateway, paths: Paths, secrets: Secrets) -> Iterator[TunnelServer]:
+    for site in gateway.servers:
+        berth = _berth(gateway, paths, site)
+        if site.kind is Kind.WIREGUARD:
+            yield WireguardServer(site, berth, secrets.wireguard)
+        else:
+            yield OpenvpnServer(site, berth, secrets.authority, gateway.capacity.tunnels)
+
+
+def _berth(gateway: Gateway, paths: Paths, site: Server) -> Berth:
+    name = f"{gateway.name}-{site.kind}"
+    return Berth(name, paths.runtime / str(site.kind), site.device, gateway.uid, gateway.uid)
+
+
+async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, keeper.stop)
+    await keeper.start()
+    runner = await control.serve(keeper, paths.control)
+    door = Door(keeper, keeper.gateway.api) if keeper.gateway.api else None
+    try:
+        if door:
+            await door.open()
+        (paths.runtime / "ready").write_text(str(os.getpid()))
+        log.event("the gateway serves", name=keeper.gateway.name, tunnels=len(keeper.state.grants))
+        tending = asyncio.create_task(door.tend(log)) if door else None
+        await keeper.run()
+        if tending:
+            tending.cancel()
+    finally:
+        for path in (paths.runtime / "ready", paths.control):
+            with suppress(FileNotFoundError):
+                path.unlink()
+        if door:
+            await door.close()
+        await runner.cleanup()
+    log.event("the gateway ends")

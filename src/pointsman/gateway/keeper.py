@@ -1,0 +1,149 @@
+"""Keeps the tunnels: one change at a time, each written down before it is made, so that a crash loses none half-way."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pointsman.gateway import store
+from pointsman.gateway.admission import Admitted, Refused, admit
+from pointsman.gateway.grant import Grant, Key, Request, State
+from pointsman.gateway.house import House
+from pointsman.gateway.keys import Secrets
+from pointsman.gateway.server import Seen, Traffic
+from pointsman.gateway.site import Gateway
+from pointsman.model.fault import Fault
+from pointsman.model.tunnel import Kind
+from pointsman.system.clock import boot_time
+from pointsman.system.log import Log
+
+EVERY = 1.0
+
+
+class Keeper:
+    """Everything that one gateway runs. Whoever changes something holds the lock."""
+
+    def __init__(self, gateway: Gateway, house: House, grants: Path, secrets: Secrets, log: Log) -> None:
+        self.gateway = gateway
+        self.secrets = secrets
+        self.state = store.recall(grants, boot_time())
+        self.why = "it is starting"
+        self._house = house
+        self._kept = grants
+        self._log = log
+        self._seen: Mapping[Kind, Seen] = {}
+        self._lock = asyncio.Lock()
+        self._ended = asyncio.Event()
+
+    async def start(self) -> None:
+        """Bring the host into the state that was kept, or adopt what an earlier gateway left running."""
+        async with self._lock:
+            await self._turn()
+
+    async def run(self) -> None:
+        """Turn until told to end."""
+        while not self._ended.is_set():
+            try:
+                await asyncio.wait_for(self._ended.wait(), EVERY)
+            except TimeoutError:
+                async with self._lock:
+                    if not self._ended.is_set():  # it may have gone down while the lock was awaited
+                        await self._turn()
+
+    def stop(self) -> None:
+        """End the loop. What runs goes on running."""
+        self._ended.set()
+
+    async def grant(self, request: Request) -> Admitted | Refused:
+        """Make a tunnel, or say why not. What it cannot make it does not keep, and raises `Fault`."""
+        async with self._lock:
+            decided = admit(request, self.state, self.gateway.capacity, boot_time())
+            if isinstance(decided, Refused):
+                self._log.event("a tunnel is refused", **_named(request.key), why=[r.what for r in decided.reasons])
+                return decided
+            if decided.fresh and request.kind is Kind.OPENVPN:
+                signed = await asyncio.to_thread(self.secrets.authority.sign, request.csr, request.identity)
+                decided = replace(decided, grant=replace(decided.grant, certificate=signed))
+            await self._put(self.state.having(decided.grant))
+        if decided.fresh:
+            self._log.event("a tunnel is granted", **_named(request.key), addresses=decided.grant.addresses)
+        return decided
+
+    async def renew(self, owner: str, names: tuple[str, ...], ttl: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give a node's tunnels `ttl` seconds from now; return which of these names it has, and which not."""
+        async with self._lock:
+            known = tuple(name for name in dict.fromkeys(names) if (owner, name) in self.state.grants)
+            if known:
+                renewed = self.state.renewed(tuple((owner, name) for name in known), ttl, boot_time())
+                await asyncio.to_thread(store.keep, self._kept, renewed)
+                self.state = renewed
+        return known, tuple(name for name in dict.fromkeys(names) if name not in known)
+
+    async def remove(self, key: Key) -> bool:
+        """End a tunnel; return whether there was one."""
+        async with self._lock:
+            if key not in self.state.grants:
+                return False
+            await self._end(key)
+        self._log.event("a tunnel is removed", **_named(key))
+        return True
+
+    async def go_down(self) -> tuple[Fault, ...]:
+        """Take everything down and end. What was granted is kept for the next start."""
+        async with self._lock:
+            faults = await asyncio.to_thread(self._house.remove)
+            self._ended.set()
+        self._log.event("down", faults=len(faults))
+        return faults
+
+    def traffic(self, grant: Grant) -> Traffic:
+        """Return what was last seen of a tunnel."""
+        seen = self._seen.get(grant.kind)
+        return seen.traffic.get(grant.identity, Traffic(None, 0, 0)) if seen else Traffic(None, 0, 0)
+
+    async def load(self) -> tuple[int, int]:
+        """Return the bytes that came out of all tunnels and went into them."""
+        return await asyncio.to_thread(self._house.traffic)
+
+    async def dropped(self) -> dict[str, int]:
+        """Return how many packets the guard dropped, by why."""
+        return await asyncio.to_thread(self._house.counters)
+
+    async def _put(self, wanted: State) -> None:
+        before = self.state
+        await asyncio.to_thread(store.keep, self._kept, wanted)
+        self.state = wanted
+        try:
+            self._seen = await asyncio.to_thread(self._house.settle, wanted)
+        except Fault:
+            await asyncio.to_thread(store.keep, self._kept, before)
+            self.state = before
+            raise
+
+    async def _end(self, *keys: Key) -> None:
+        """Forget tunnels, then take them away; if that fails, the next turn tries again."""
+        left = self.state.without(*keys)
+        await asyncio.to_thread(store.keep, self._kept, left)
+        self.state = left
+        self._seen = await asyncio.to_thread(self._house.settle, left)
+
+    async def _turn(self) -> None:
+        """Look, compare, mend. What fails is logged once and tried again in the next turn."""
+        try:
+            await asyncio.to_thread(self._house.start, self.state)
+            over = self.state.expired(boot_time())
+            for key in over:
+                self._log.event("a tunnel has expired", **_named(key))
+            if over:
+                await self._end(*over)
+            else:
+                self._seen = await asyncio.to_thread(self._house.settle, self.state)
+            self.why = "; ".join(f"{kind}: {seen.why}" for kind, seen in self._seen.items() if seen.why)
+        except Fault as fault:
+            self._log.fault(fault)
+            self.why = str(fault)
+
+
+def _named(key: Key) -> dict[str, str]:
+    owner, name = key
+    return {"node": owner, "tunnel": name}

@@ -1,0 +1,49 @@
+"""Where the gateway keeps what it has. Everything is root's; only the daemons' own folders are others'."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every file of one gateway. `state` outlives the boot, `runtime` need not."""
+
+    runtime: Path
+    state: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running gateway."""
+        return self.runtime / "gateway.lock"
+
+    @property
+    def control(self) -> Path:
+        """Where the operator asks."""
+        return self.runtime / "control.sock"
+
+    @property
+    def sysctls(self) -> Path:
+        """The settings of the host as they were before."""
+        return self.runtime / "sysctls.json"
+
+    @property
+    def grants(self) -> Path:
+        """What was granted."""
+        return self.state / "grants.json"
+
+    @property
+    def wireguard_key(self) -> Path:
+        """The private key of the WireGuard server."""
+        return self.state / "wireguard.key"
+
+    @property
+    def authority(self) -> Path:
+        """The authority for OpenVPN clients, and the server's own certificate, with their keys."""
+        return self.state / "openvpn.json"
+
+
+def prepare(paths: Paths) -> None:
+    """Make the folders. The daemons' user may pass through `runtime`, to its own folder in it, but not look."""
+    for folder, mode in ((paths.runtime, 0o711), (paths.state, 0o700)):
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        folder.chmod(mode)

@@ -1,0 +1,47 @@
+"""A gateway as its file says it should be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pointsman.gateway.addresses import Pool
+from pointsman.gateway.admission import Capacity
+from pointsman.model.tunnel import Endpoint, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server for tunnels of a kind: where it is dialled, its link, and the addresses that it gives out."""
+
+    kind: Kind
+    endpoint: Endpoint
+    pool: Pool
+    device: str
+    mtu: int
+    redirect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where nodes ask. `nodes` is the file of the authority that signs for them."""
+
+    listen: tuple[str, ...]
+    port: int
+    certificate: Path
+    key: Path
+    nodes: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A checked gateway file."""
+
+    name: str
+    runtime: Path
+    state: Path
+    uid: int
+    uplinks: tuple[str, ...]
+    masquerade: bool
+    drops_others: bool
+    api: Api | None
+    servers: tuple[Server, ...]
+    capacity: Capacity
