@@ -6,8 +6,6 @@ from typing import Protocol
 
 from pointsman.model.tunnel import Lane
 
-EVERY = 5.0
-
 
 class Counting(Protocol):
     """What counts packets and bytes by name."""
@@ -20,14 +18,16 @@ class Counting(Protocol):
 class Busy:
     """Remembers the last count, and looks again when that is old enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float = 5.0) -> None:
+        """`every` is how many seconds there are between two looks."""
+        self._every = every
         self._counted: dict[str, int] = {}
         self._at = float("-inf")
 
     def look(self, host: Counting, lanes: Iterable[Lane]) -> frozenset[str]:
         """Return the tunnels of lanes that have sent packets since the last look."""
         now = time.monotonic()
-        if now - self._at < EVERY:
+        if now - self._at < self._every:
             return frozenset()
         counters = host.counters()
         sent = {lane: counters.get(f"lane_{lane.mark:08x}_out", (0, 0))[0] for lane in lanes}

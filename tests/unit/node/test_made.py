@@ -1,0 +1,47 @@
+"""What is kept of tunnels that gateways were asked for."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from pointsman.model.fault import Fault
+from pointsman.model.gateway import Given, Holder, Made
+from pointsman.model.tunnel import Endpoint
+from pointsman.node.made import Kept, forget, keep, recall
+
+HELD = Kept(
+    Made("gw-1", "gw", Holder("vault", "ada"), 1.5, 2.5),
+    "not-a-real-key",
+    Given(("10.0.0.2", "fd00::2"), Endpoint("192.0.2.21", 51820, "udp"), 1420, ("10.0.0.1",), 120.0, "far-key"),
+)
+PLANNED = Kept(Made("gw-2", "gw", None, 3.0, 3.0, leaving=9.0), "not-a-real-key", None)
+
+
+def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    for kept in (PLANNED, HELD):
+        keep(folder, kept)
+
+    assert recall(folder) == (HELD, PLANNED)
+    assert stat.S_IMODE((folder / "gw-1.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_is_forgotten_is_gone_also_twice(tmp_path: Path) -> None:
+    keep(tmp_path, HELD)
+    forget(tmp_path, "gw-1")
+    forget(tmp_path, "gw-1")
+
+    assert recall(tmp_path) == ()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gw-1.json").write_text("{")
+
+    with pytest.raises(Fault, match=r"gw-1\.json"):
+        recall(tmp_path)
+
+
+def test_a_key_shows_in_no_text() -> None:
+    assert "not-a-real-key" not in repr(HELD)
