@@ -46,7 +46,8 @@ DECLARED = (
 )
 EVERY = (*DECLARED, *BUILTINS)
 BUILT_IN = tuple(a for a in BUILTINS if a.name not in ("destination.name", "process.uid"))
-WORDS = ("a", "ab", "abc", "b", "ba", "anonymous", "a.c", 'q"\\ü/', "\\Qx", "a b")
+LISTLIKE = ('["x"]', "WyJ4Il0=", "{}", "e30=", "5")
+WORDS = ("a", "ab", "abc", "b", "ba", "anonymous", "a.c", 'q"\\ü/', "\\Qx", "a b", *LISTLIKE)
 PATHS = ("/", "/a", "/a/b", "/ab", "/a/b/c.txt", "/b")
 HOSTS = ("a.example", "b.a.example", "example", "[2001:db8::1]", "198.51.100.1", "a-b.example")
 MEMBERS = ("all", "x", 'y"z', "ü\\", "x,y")
@@ -88,14 +89,18 @@ def case(random: Random, requests: int = 12) -> Case:
         return _long(random, requests)
     names = random.sample([a.name for a in (*DECLARED, *BUILT_IN)], random.randint(1, 5))
     attributes = {a.name: a for a in (*DECLARED, *BUILT_IN)}
-    rules = [
-        Rule(f"r{n}", _formula(random, [attributes[name] for name in names], 2), _outcome(random), "", Place())
-        for n in range(random.randint(1, 14))
-    ]
-    rules.append(Rule("default", TRUE, _outcome(random), "", Place()))
-    policy = Policy("p", "v", DECLARED, (), (), tuple(rules), None)
+    policy = Policy("p", "v", DECLARED, (), (), rules(random, [attributes[name] for name in names]), None)
     budget = random.choice((None, None, 1, 12, 40))
     return Case(policy, budget, tuple(_facts(random, policy, names) for _ in range(requests)))
+
+
+def rules(random: Random, attributes: list[Attribute]) -> tuple[Rule, ...]:
+    """Make rules about these attributes."""
+    made = [
+        Rule(f"r{n}", _formula(random, attributes, 2), _outcome(random), "", Place())
+        for n in range(random.randint(1, 14))
+    ]
+    return (*made, Rule("default", TRUE, _outcome(random), "", Place()))
 
 
 def _long(random: Random, requests: int) -> Case:

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -15,7 +16,7 @@ from pathlib import Path
 from pointsman.dataplane.envoy import Object, extension, typed
 from pointsman.dataplane.inputs import Coded, Host, Input, Inputs, Listed, Plain, inputs_of
 from pointsman.dataplane.matcher import compile_node
-from pointsman.model.attribute import Attribute, Header, Value
+from pointsman.model.attribute import Attribute, Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Leaf, Node
 from pointsman.system.envoy import binary
@@ -31,11 +32,11 @@ def inputs(attributes: tuple[Attribute, ...]) -> dict[str, Input]:
 
 
 @contextmanager
-def running(diagrams: Mapping[str, Node], known: Inputs) -> Iterator["Proxy"]:
-    """Run an Envoy with these diagrams."""
+def running(diagrams: Mapping[str, Node], known: Inputs, filters: Iterable[Object] = ()) -> Iterator["Proxy"]:
+    """Run an Envoy with these diagrams, and with these filters before the router."""
     folder = Path(tempfile.mkdtemp(prefix="readers-"))
     config, log = folder / "envoy.json", folder / "log"
-    config.write_text(json.dumps(_config(diagrams, known, folder)))
+    config.write_text(json.dumps(_config(diagrams, known, folder, filters)))
     with log.open("w") as errors:
         process = subprocess.Popen(
             [str(_BINARY), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"],
@@ -91,18 +92,25 @@ def headers(facts: Mapping[str, Value | Absent], attributes: tuple[Attribute, ..
         entry = known.get(attribute.name)
         if entry is None or isinstance(value, Absent) or entry.header == ":method":
             continue
-        found[entry.header] = _text(entry, value, isinstance(attribute.source, Header)).encode()
+        text = _text(entry, value).encode()
+        found[entry.header] = text
+        if isinstance(entry, Plain) and entry.json:
+            found[entry.json] = text
+        if isinstance(entry, Listed) and entry.text:
+            found[entry.text] = b64encode(text)
     return found
 
 
-def _text(entry: Input, value: Value, by_client: bool) -> str:
+def _text(entry: Input, value: Value) -> str:
     match entry:
         case Coded():
             return GRPC if value == "grpc" else "HTTP/1.1 GET application/json"
         case Host():
             return f"{str(value).upper()}:8080"
-        case Listed() if isinstance(value, tuple):
-            return ", ".join(value) if by_client else json.dumps(value, ensure_ascii=len(value) == 2)
+        case Listed(_, beside) if isinstance(value, tuple):
+            if not beside:
+                return ", ".join(value)
+            return json.dumps(value, ensure_ascii=len(value) == 2, separators=(",", ":"))
         case Plain() if isinstance(value, bool):
             return str(value).lower()
     return str(value)
@@ -113,7 +121,7 @@ def label(leaf: Leaf | None) -> str:
     return "nowhere" if leaf is None else f"{leaf.rule} {leaf.absent}".strip()
 
 
-def _config(diagrams: Mapping[str, Node], known: Inputs, folder: Path) -> Object:
+def _config(diagrams: Mapping[str, Node], known: Inputs, folder: Path, filters: Iterable[Object]) -> Object:
     def answer(leaf: Leaf) -> Object:
         response: Object = {"status": 200, "body": {"inline_string": label(leaf)}}
         route = typed("envoy.config.route.v3.Route", match={"prefix": ""}, direct_response=response)
@@ -128,7 +136,7 @@ def _config(diagrams: Mapping[str, Node], known: Inputs, folder: Path) -> Object
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="readers",
         route_config={"virtual_hosts": list(hosts)},
-        http_filters=[extension("envoy.filters.http.router", router)],
+        http_filters=[*filters, extension("envoy.filters.http.router", router)],
     )
     chain: Object = {"filters": [extension("envoy.filters.network.http_connection_manager", manager)]}
     listener: Object = {

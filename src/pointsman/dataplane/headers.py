@@ -6,7 +6,7 @@ from what leaves.
 
 from collections.abc import Iterable
 
-from pointsman.model.attribute import Attribute, Builtin, Claim, Header
+from pointsman.model.attribute import Attribute, Builtin, Claim, Header, Type
 from pointsman.model.formula import And, Atom, Formula, Not, Or
 from pointsman.model.policy import Policy, Rule
 from pointsman.policy.context import attributes_of
@@ -57,8 +57,17 @@ def header_of(attribute: Attribute) -> str | None:
 
 
 def claim_header(claim: str) -> str:
-    """Return the header for a claim. Different claims never share one."""
-    return f"{OWN}claim-" + "".join(
+    """Return the header for a claim's text. Different claims never share one."""
+    return f"{OWN}claim-{_encoded(claim)}"
+
+
+def json_header(claim: str) -> str:
+    """Return the header for a claim with lists and objects as JSON, which in its text are Base64."""
+    return f"{OWN}json-{_encoded(claim)}"
+
+
+def _encoded(claim: str) -> str:
+    return "".join(
         letter if letter.isascii() and (letter.islower() or letter.isdigit()) else f".{ord(letter):x}."
         for letter in claim
     )
@@ -74,6 +83,14 @@ def asked(policy: Policy) -> tuple[Attribute, ...]:
 def claims(policy: Policy) -> tuple[str, ...]:
     """Return the claims that some rule asks about."""
     return tuple(sorted({one.source.name for one in asked(policy) if isinstance(one.source, Claim)}))
+
+
+def json_claims(policy: Policy) -> tuple[str, ...]:
+    """Return those of the claims whose text alone does not tell whether it was text or a list."""
+    texts = (Type.STRING, Type.STRINGS)
+    return tuple(
+        sorted({one.source.name for one in asked(policy) if isinstance(one.source, Claim) and one.type in texts})
+    )
 
 
 def needed(policy: Policy) -> tuple[str, ...]:

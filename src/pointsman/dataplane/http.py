@@ -118,7 +118,7 @@ def _filters(policy: Policy) -> list[Json]:
             dynamic_stats=False,
         ),
     )
-    identity: list[Json] = [*compile_identity(policy.identity, headers.claims(policy))]
+    identity: list[Json] = [*compile_identity(policy.identity, headers.claims(policy), headers.json_claims(policy))]
     # limits come first: what is beyond them makes no tunnel
     further = [found for found in (limits, compile_asking(policy)) if found is not None]
     return [*identity, *further, router]

@@ -5,7 +5,7 @@ is missing, foreign or wrong gives no claims and is no error: the tree decides w
 """
 
 from pointsman.dataplane.envoy import Json, Object, extension, typed
-from pointsman.dataplane.headers import claim_header
+from pointsman.dataplane.headers import claim_header, json_header
 from pointsman.model.policy import Identity
 
 JWT = "envoy.filters.http.jwt_authn"
@@ -13,18 +13,20 @@ SUBJECT = f"%DYNAMIC_METADATA({JWT}:payload:sub)%"
 DECISION = "pointsman.decision"
 
 
-def compile_identity(identity: Identity | None, claims: tuple[str, ...]) -> list[Object]:
+def compile_identity(identity: Identity | None, claims: tuple[str, ...], as_json: tuple[str, ...]) -> list[Object]:
     """Return the filters in their order; the last one names the decision and has the route chosen anew.
 
-    Lists keep their JSON form this way. The verifier's own `claim_to_headers` turns them into base64.
+    The verifier writes `claims` as text, lists and objects in Base64. Those of `as_json` come a second time, lists and
+    objects as JSON and the rest as before: where both begin alike, the claim is a text.
     """
-    filters = [] if identity is None else [_verify(identity)]
-    if claims and identity is not None:
-        filters.append(_publish(claims))
+    filters = [] if identity is None else [_verify(identity, claims)]
+    if as_json and identity is not None:
+        filters.append(_publish(as_json))
     return [*filters, _name_decision(clear=bool(claims and identity is not None))]
 
 
-def _verify(identity: Identity) -> Object:
+def _verify(identity: Identity, claims: tuple[str, ...]) -> Object:
+    published: list[Json] = [{"header_name": claim_header(claim), "claim_name": claim} for claim in claims]
     audiences: list[Json] = list(identity.audiences)
     provider: Object = {
         "issuer": identity.issuer,
@@ -35,6 +37,7 @@ def _verify(identity: Identity) -> Object:
         "require_expiration": True,
         "clock_skew_seconds": identity.skew,
         "payload_in_metadata": "payload",
+        "claim_to_headers": published,
         "jwt_cache_config": {"jwt_cache_size": 1000},
     }
     anyone: list[Json] = [{"provider_name": "identity"}, {"allow_missing_or_failed": {}}]
@@ -56,7 +59,7 @@ def _publish(claims: tuple[str, ...]) -> Object:
     mutations: list[Json] = [
         {
             "append": {
-                "header": {"key": claim_header(claim), "value": f"%DYNAMIC_METADATA({JWT}:payload:{claim})%"},
+                "header": {"key": json_header(claim), "value": f"%DYNAMIC_METADATA({JWT}:payload:{claim})%"},
                 "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
             }
         }

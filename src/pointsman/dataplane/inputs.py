@@ -9,8 +9,8 @@ import re2
 
 from pointsman.dataplane import headers, patterns
 from pointsman.dataplane.envoy import Json, Object, extension, typed
-from pointsman.dataplane.ranges import ANY, at_least
-from pointsman.model.attribute import Attribute, Builtin, Claim, Type, Value
+from pointsman.dataplane.ranges import at_least
+from pointsman.model.attribute import LARGEST, Attribute, Builtin, Claim, Type, Value
 from pointsman.model.formula import (
     AtLeast,
     Contains,
@@ -29,13 +29,15 @@ from pointsman.model.formula import (
 class Plain:
     """The header's value is the attribute's value as text; numbers are decimal. `values` are the declared ones.
 
-    `always` says that every request has this header with a usable value.
+    `always` says that every request has this header with a usable value. `json` is where a claim has lists and
+    objects as JSON; in `header` they are Base64, and negative numbers may end in `.000000`.
     """
 
     header: str
     type: Type = Type.STRING
     values: tuple[Value, ...] | None = None
     always: bool = False
+    json: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,13 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The header is a list: a JSON array of strings, or members between commas."""
+    """The header is a list: members between commas, or a JSON array of strings.
+
+    With `text` it is JSON. That header then has the same claim as text, and begins with `[` only if it was no list.
+    """
 
     header: str
-    json: bool
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Coded:
     patterns: tuple[tuple[Value, str], ...]
     otherwise: Value
 
+
+_FRACTION = r"(?:\.000000)?"
 
 Input = Plain | Host | Listed | Coded
 Inputs = Mapping[str, Input]
@@ -73,16 +80,16 @@ def inputs_of(attributes: Iterable[Attribute]) -> dict[str, Input]:
         header = headers.header_of(attribute)
         if header is None:
             continue
+        json = headers.json_header(attribute.source.name) if isinstance(attribute.source, Claim) else ""
         if attribute.name == "request.protocol":
             found[attribute.name] = Coded(header, (("grpc", headers.GRPC),), "http")
         elif attribute.name == "request.host":
             found[attribute.name] = Host(header)
         elif attribute.type is Type.STRINGS:
-            found[attribute.name] = Listed(header, json=isinstance(attribute.source, Claim))
+            found[attribute.name] = Listed(json, header) if json else Listed(header)
         else:
-            found[attribute.name] = Plain(
-                header, attribute.type, attribute.values, isinstance(attribute.source, Builtin)
-            )
+            always = isinstance(attribute.source, Builtin)
+            found[attribute.name] = Plain(header, attribute.type, attribute.values, always, json)
     return found
 
 
@@ -90,19 +97,17 @@ def ask(entry: Input, test: Test) -> Object | bool:
     """Return the predicate for a test, or its outcome where that is known."""
     match entry:
         case Plain():
-            return _ask_plain(entry, test)
+            found = _ask_plain(entry, test)
+            return both([found, _is_text(entry)]) if _doubtful(entry, test) else found
         case Host(header):
             if isinstance(test, Present):
                 return True
             pattern = patterns.host(test)
             return pattern is not None and matches(header, pattern)
-        case Listed(header, json):
-            if isinstance(test, Contains):
-                member = patterns.json_member(test.member) if json else patterns.comma_member(test.member)
-                return member is not None and matches(header, member)
-            if isinstance(test, Present):
-                return matches(header, patterns.JSON_LIST if json else patterns.COMMA_LIST)
-            return False
+        case Listed(header, text):
+            pattern = _list_pattern(test, json=bool(text))
+            listed = pattern is not None and matches(header, pattern)
+            return both([listed, negation(value_match(text, prefix="["))]) if text else listed
         case Coded(header, codes, otherwise):
             if isinstance(test, Equals):
                 known = dict(codes)
@@ -115,20 +120,26 @@ def ask(entry: Input, test: Test) -> Object | bool:
 
 
 def exact(entry: Input, value: Value) -> str | None:
-    """Return the only text of a value, where a look-up in a table can find it."""
-    if not isinstance(entry, Plain):
+    """Return the only text of a value, where a look-up in a table can find it; empty if no request has it."""
+    if not isinstance(entry, Plain) or _doubtful(entry, Equals(value)):
         return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return "" if abs(value) > LARGEST else None if entry.json and value < 0 else str(value)
+    return str(value)
 
 
 def any_of(entry: Input, values: Iterable[Value]) -> Object | bool:
     """Return the predicate that the attribute is one of these values."""
-    if isinstance(entry, Plain):
-        texts = [text for text in (exact(entry, value) for value in values) if text]
-        if len(texts) == 1:
-            return value_match(entry.header, exact=texts[0])
-        return matches(entry.header, "|".join(re2.escape(text) for text in sorted(texts)))
-    return either([ask(entry, Equals(value)) for value in values])
+    found = [(value, exact(entry, value)) for value in values]
+    asked = [ask(entry, Equals(value)) for value, text in found if text is None]
+    texts = sorted(text for _, text in found if text)
+    if len(texts) == 1:
+        asked.append(value_match(entry.header, exact=texts[0]))
+    elif texts:
+        asked.append(matches(entry.header, "|".join(re2.escape(text) for text in texts)))
+    return either(asked)
 
 
 def matches(header: str, pattern: str) -> Object:
@@ -177,8 +188,10 @@ def _joined(kind: str, parts: list[Object | bool], neutral: bool) -> Object | bo
 def _ask_plain(entry: Plain, test: Test) -> Object | bool:
     header = entry.header
     match test:
+        case Equals(int(value)) if value < 0 and exact(entry, value) is None:
+            return matches(header, f"{value}{_FRACTION}")
         case Equals(value):
-            text = exact(entry, value)
+            text = str(value) if entry.type is Type.STRING else exact(entry, value)
             return bool(text) and value_match(header, exact=text)
         case Prefix(text):
             return value_match(header, prefix=text)
@@ -189,8 +202,8 @@ def _ask_plain(entry: Plain, test: Test) -> Object | bool:
         case Matches(pattern):
             return matches(header, f"(?s:.*){patterns.group(pattern)}(?s:.*)")
         case AtLeast(bound):
-            pattern_or_none = at_least(bound)
-            return pattern_or_none is not None and matches(header, pattern_or_none)
+            numbers = at_least(bound, _FRACTION if entry.json else "")
+            return numbers is not None and matches(header, numbers)
         case Within(network):
             return _within(header, [network])
         case Present():
@@ -206,7 +219,33 @@ def _present(entry: Plain) -> Object | bool:
         return any_of(entry, values)
     if entry.type is Type.IP:
         return _within(entry.header, ["0.0.0.0/0", "::/0"])
-    return matches(entry.header, ANY if entry.type is Type.INT else "(?s:.+)")
+    if entry.type is Type.INT:
+        return _ask_plain(entry, AtLeast(-LARGEST))
+    return matches(entry.header, "(?s:.+)")
+
+
+def _doubtful(entry: Plain, test: Test) -> bool:
+    """Say whether a list or object in Base64, whose first byte is `[` or `{`, could pass for the text asked for."""
+    if not entry.json or entry.type is not Type.STRING:
+        return False
+    match test:
+        case Equals(str(text)) | Prefix(text):
+            return text[:1] in "We" and text[1:2] in "wxyz0123456789+/"
+    return not (isinstance(test, Present) and entry.values is not None)
+
+
+def _is_text(entry: Plain) -> Object | bool:
+    opened = r"[\[{](?s:.*)"
+    return either([negation(matches(entry.json, opened)), matches(entry.header, opened)])
+
+
+def _list_pattern(test: Test, json: bool) -> str | None:
+    match test:
+        case Contains(member):
+            return patterns.json_member(member) if json else patterns.comma_member(member)
+        case Present():
+            return patterns.JSON_LIST if json else patterns.COMMA_LIST
+    return None
 
 
 def _within(header: str, networks: Iterable[str]) -> Object:

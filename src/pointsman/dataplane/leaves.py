@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pointsman.dataplane.asking import asking_route
 from pointsman.dataplane.clusters import OBSERVED
-from pointsman.dataplane.envoy import Object, extension, typed
-from pointsman.dataplane.inputs import ask, exact, header_input, inputs_of, negation
+from pointsman.dataplane.envoy import Json, Object, extension, typed
+from pointsman.dataplane.inputs import ask, header_input, inputs_of, negation
 from pointsman.dataplane.limits import limited, route_facts
 from pointsman.model.attribute import AbsentDeny
 from pointsman.model.diagram import Leaf
@@ -13,7 +13,7 @@ from pointsman.model.formula import Present
 from pointsman.model.policy import Policy
 from pointsman.model.profile import Holding, Profile
 from pointsman.model.tunnel import Lane
-from pointsman.policy.holding import holder_attribute
+from pointsman.policy.holding import holder_attribute, named
 
 DENIED = 403
 MALFORMED = 400
@@ -92,20 +92,18 @@ class Leaves:
                 f"profile `{profile.name}` holds a tunnel for each `{attribute.name}`, which this request does not have"
             )
             nobody = self.refuse(DENIED, why, rule)
-        elif lane := lanes.get(exact(entry, attribute.absent.value) or ""):
+        elif lane := lanes.get(named(attribute.absent.value)):
             nobody = self._by(lane, profile, rule, destination)
-        found: Object = {}
+        known: Object = {"on_no_match": asking}
         if lanes:
             table: Object = {text: self._by(lane, profile, rule, destination) for text, lane in sorted(lanes.items())}
-            found = {"matcher_tree": {"input": header_input(entry.header), "exact_match_map": {"map": table}}}
+            known |= {"matcher_tree": {"input": header_input(entry.header), "exact_match_map": {"map": table}}}
         present = ask(entry, Present())
         if present is True:
-            return {"matcher": {**found, "on_no_match": asking}}
-        listed: Object = {
-            "matcher_list": {"matchers": [{"predicate": negation(present), "on_match": nobody}]},
-            "on_no_match": asking,
-        }
-        return {"matcher": {**found, "on_no_match": {"matcher": listed}} if found else listed}
+            return {"matcher": known}
+        # first: what has the text of somebody's name may still be no name, but a list
+        absent: Json = [{"predicate": negation(present), "on_match": nobody}]
+        return {"matcher": {"matcher_list": {"matchers": absent}, "on_no_match": {"matcher": known}}}
 
     def _ask(self, profile: Profile, rule: str, destination: str) -> Object:
         if not self._asks:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from pointsman.dataplane.envoy import Json, Object
 from pointsman.dataplane.inputs import (
     Inputs,
-    Plain,
     any_of,
     ask,
     both,
@@ -64,18 +63,17 @@ class _Tree:
         for value, case in node.cases.items():
             groups.setdefault(id(case), []).append(value)
         table: dict[str, Json] = {}
-        rest: list[Entry] = []
+        searched: dict[int, tuple[Node, list[Value]]] = {}
         opened: list[Value] = []
         for value, case in node.cases.items():
-            values = groups[id(case)]
             text = exact(entry, value)
             if self._leaks(case):
                 opened.append(value)
-            if text is not None and (len(values) == 1 or isinstance(case, Leaf)):
-                if text and not isinstance(case, Next):
-                    table[text] = self._on_match(case, name)
-            elif value == values[0]:
-                rest.append((any_of(entry, values), case, name))
+            if text is None or not (len(groups[id(case)]) == 1 or isinstance(case, Leaf)):
+                searched.setdefault(id(case), (case, []))[1].append(value)
+            elif text and not isinstance(case, Next):
+                table[text] = self._on_match(case, name)
+        rest: list[Entry] = [(any_of(entry, values), case, name) for case, values in searched.values()]
         rest += self._remainder(name, node.other, node.absent, settled, any_of(entry, opened) if opened else False)
         if not table:
             return self._list(rest)
@@ -84,10 +82,10 @@ class _Tree:
 
     def _prefixes(self, node: Prefixes, settled: str) -> Object:
         name = node.attribute
-        header = self._inputs[name].header
+        entry = self._inputs[name]
         leaking = [text for text, case in node.cases.items() if self._leaks(case)]
         rest = self._remainder(name, node.other, node.absent, settled, self._starts(name, leaking))
-        if leaking or not isinstance(self._inputs[name], Plain):
+        if leaking or any(exact(entry, text) is None for text in node.cases):
             entries: list[Entry] = []
             for text in sorted(node.cases, key=len, reverse=True):
                 longer = [other for other in leaking if other != text and other.startswith(text)]
@@ -96,7 +94,7 @@ class _Tree:
             return self._list([*entries, *rest])
         table: dict[str, Json] = {text: self._on_match(case, name) for text, case in node.cases.items()}
         return self._otherwise(
-            {"matcher_tree": {"input": header_input(header), "prefix_match_map": {"map": table}}}, rest
+            {"matcher_tree": {"input": header_input(entry.header), "prefix_match_map": {"map": table}}}, rest
         )
 
     def _chain(self, node: Branch, settled: str) -> Object:

@@ -5,8 +5,7 @@ import re2
 from pointsman.model.formula import Equals, Matches, Prefix, Substring, Suffix, Test
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_SPACE = r"[ \t\r\n]*"
-JSON_LIST = rf"{_SPACE}\[.*\]{_SPACE}"
+JSON_LIST = rf"(?s:\[(?:{_STRING}(?:,{_STRING})*)?\])"
 COMMA_LIST = r".*[^, \t].*"
 
 
@@ -43,10 +42,12 @@ def host(test: Test) -> str | None:
 
 
 def json_member(member: str) -> str:
-    """Return the pattern of JSON arrays of strings that have this member, however its characters are escaped."""
+    """Return the pattern of JSON arrays of strings that have this member, however its characters are escaped.
+
+    The proxy writes arrays without spaces.
+    """
     text = "".join(_json_character(character) for character in member)
-    one = rf"{_SPACE}{_STRING}{_SPACE}"
-    return rf'(?s:{_SPACE}\[(?:{one},)*{_SPACE}"{text}"{_SPACE}(?:,{one})*\]{_SPACE})'
+    return rf'(?s:\[(?:{_STRING},)*"{text}"(?:,{_STRING})*\])'
 
 
 def _json_character(character: str) -> str:

@@ -80,7 +80,8 @@ def _domains(pattern: str) -> tuple[str, ...]:
 
 def _removed(policy: Policy) -> list[Json]:
     """Return what the origin must not see: our context, what Envoy adds, and a token that is for us alone."""
-    own = [*headers.needed(policy), *(headers.claim_header(claim) for claim in headers.claims(policy))]
+    claims = [headers.claim_header(claim) for claim in headers.claims(policy)]
+    own = [*headers.needed(policy), *claims, *map(headers.json_header, headers.json_claims(policy))]
     own += [asking.TUNNEL] if _with_holders(policy) else []
     identity = policy.identity
     token = [identity.header] if identity and not identity.forward and identity.header != "authorization" else []

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 Value = str | int | bool | tuple[str, ...]
 
+# Whole numbers in a token or header are exact up to here (IEEE 754 double precision); larger ones count as absent.
+LARGEST = 2**53 - 1
+
 
 class Type(StrEnum):
     """Types of attributes. `IP` is an address in text form; `STRINGS` is a list of strings."""

@@ -18,7 +18,7 @@ from pointsman.dataplane.headers import header_of
 from pointsman.model.attribute import AbsentValue, Attribute
 from pointsman.model.context import Absent
 from pointsman.policy.context import parse
-from pointsman.policy.holding import WORKLOAD
+from pointsman.policy.holding import WORKLOAD, named
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 UNAVAILABLE = 503
@@ -89,9 +89,7 @@ def holder_named(ask: Ask, attribute: Attribute | None, owner: Callable[[str, in
     value = parse(attribute, text)
     if isinstance(value, Absent) and isinstance(attribute.absent, AbsentValue):
         value = attribute.absent.value
-    if isinstance(value, Absent):
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return None if isinstance(value, Absent) else named(value)
 
 
 def _understood(asked: external_auth_pb2.CheckRequest) -> Ask:

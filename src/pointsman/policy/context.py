@@ -4,15 +4,14 @@ from collections.abc import Mapping
 
 import re2
 
-from pointsman.model.attribute import BUILTINS, Attribute, Builtin, Claim, Header, Type, Value
+from pointsman.model.attribute import BUILTINS, LARGEST, Attribute, Builtin, Claim, Header, Type, Value
 from pointsman.model.context import Absent, Context, Request
 from pointsman.model.decision import Malformed, Misdirected
 from pointsman.model.policy import Policy
 from pointsman.policy.destination import canonical_address, canonical_host, choose, reachable
 from pointsman.policy.path import is_normal, normal
 
-_INT = re2.compile(r"-?[1-9][0-9]{0,18}|0")
-_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+_INT = re2.compile(r"-?[1-9][0-9]{0,15}|0")
 
 
 def read(
@@ -87,11 +86,7 @@ def parse(attribute: Attribute, text: str) -> Value | Absent:
     value: Value | Absent = text
     match attribute.type:
         case Type.INT:
-            value = (
-                int(text)
-                if _INT.fullmatch(text) and _SMALLEST <= int(text) <= _LARGEST
-                else Absent("not a whole number")
-            )
+            value = int(text) if _INT.fullmatch(text) and abs(int(text)) <= LARGEST else Absent("not a whole number")
         case Type.BOOL:
             value = {"true": True, "false": False}.get(text, Absent("neither `true` nor `false`"))
         case Type.IP:
@@ -111,10 +106,21 @@ def _claimed(attribute: Attribute, name: str, claims: Mapping[str, object] | Non
         case list() if attribute.type is Type.STRINGS:
             members = tuple(member for member in claim if isinstance(member, str))
             return usable(attribute, members) if len(members) == len(claim) else Absent("not a list of strings")
-        case str() | bool() | int() if attribute.type is not Type.STRINGS:
-            # numbers and truth values become text on their way through the proxy
-            return parse(attribute, claim if isinstance(claim, str) else str(claim).lower())
+        case str() | bool() | int() | float() if attribute.type is not Type.STRINGS:
+            text = _written(claim)
+            whole = attribute.type is Type.INT and text.startswith("-")
+            return parse(attribute, text.removesuffix(".000000") if whole else text)
     return Absent(f"claim `{name}` is not of type {attribute.type}")
+
+
+def _written(claim: str | bool | float) -> str:
+    """Return the text of a claim as Envoy's jwt_authn writes it: there every number is a double."""
+    if isinstance(claim, str):
+        return claim
+    if isinstance(claim, bool):
+        return str(claim).lower()
+    number = float(claim)
+    return str(int(number)) if number.is_integer() and 0 <= number < 2**64 else f"{number:f}"
 
 
 def _typed(kind: Type, value: Value) -> bool:

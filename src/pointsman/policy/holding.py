@@ -47,7 +47,12 @@ def holder_of(
     fact = known if attribute is USER else usable(attribute, facts.get(attribute.name, Absent("not given")))
     if isinstance(fact, Absent):
         return fact
-    return str(fact).lower() if isinstance(fact, bool) else str(fact)
+    return named(fact)
+
+
+def named(value: Value) -> str:
+    """Return what a holder is called who is told apart by this value."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def check(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import re2
 
-from pointsman.model.attribute import AbsentValue, Attribute, Claim, Header, Type
+from pointsman.model.attribute import LARGEST, AbsentValue, Attribute, Claim, Header, Type
 from pointsman.model.formula import AtLeast, Equals, Matches, Prefix, Substring, Suffix, Test, Within
 from pointsman.model.problem import did_you_mean
 
@@ -32,6 +32,8 @@ def doubt(attribute: Attribute, test: Test, destinations: Mapping[str, object]) 
             return _pattern(pattern)
         case Within(network):
             return network_doubt(network)
+        case AtLeast(number) | Equals(int(number)) if abs(number) > LARGEST:
+            return Doubt("never-holds", f"`{attribute.name}` is never {number}", f"numbers go to {LARGEST}, either way")
         case AtLeast():
             return None
         case Equals(str(value)):

@@ -1,9 +1,11 @@
 """Whose token is this? Verifies identity tokens (RFC 7519) for explanations, by the same demands as the proxy's."""
 
 import json
+import math
 from collections.abc import Mapping
 
 import jwt
+from jwt.utils import base64url_decode
 
 from pointsman.model.policy import Identity
 
@@ -12,6 +14,7 @@ _ALGORITHMS = {
     "EC": ("ES256", "ES384", "ES512"),
     "OKP": ("EdDSA",),
 }
+_DEPTH = 100
 
 
 def verified(token: str, identity: Identity, now: float) -> Mapping[str, object] | str:
@@ -49,4 +52,37 @@ def _by_key(
         return "it has expired"
     if now + identity.skew < claims.get("nbf", 0):
         return "it is not valid yet"
-    return dict(claims)
+    return _unreadable(token) or dict(claims)
+
+
+def _unreadable(token: str) -> str:
+    """Return why the proxy's JSON reader (protobuf's) refuses claims that Python's takes."""
+    try:
+        found = json.loads(base64url_decode(token.split(".")[1]), object_pairs_hook=_once)
+        json.dumps(found, ensure_ascii=False).encode()
+    except ValueError as error:
+        return f"its claims cannot be read: {error}"
+    waiting: list[tuple[object, int]] = [(found, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, int | float) and not math.isfinite(_double(value)):
+            return "its claims hold a number beyond all bounds"
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        if inner is not None and depth > _DEPTH:
+            return f"its claims are more than {_DEPTH} levels deep"
+        waiting += [(one, depth + 1) for one in inner or ()]
+    return ""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _double(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf

@@ -51,10 +51,16 @@ def test_a_list_claim_is_matched_by_member(lab: Lab, proxy: Proxy) -> None:
     assert once(lab, headers=bearer(lab, groups=["devops"])).json()["source"] == FAST[0]
 
 
+def test_a_claim_of_the_wrong_shape_is_none(lab: Lab, proxy: Proxy) -> None:
+    wrong = ({"groups": '["ops"]'}, {"groups": ["ops", 1]}, {"groups": {"ops": "ops"}}, {"role": ["admin"]})
+    assert [once(lab, headers=bearer(lab, **claims)).json()["source"] for claims in wrong] == [FAST[0]] * len(wrong)
+
+
 def test_a_forged_context_header_changes_nothing_and_does_not_leave(lab: Lab, proxy: Proxy) -> None:
     forged = (
         ("x-pointsman-claim-role", "admin"),
-        ("x-pointsman-claim-groups", '["ops"]'),
+        ("x-pointsman-claim-groups", "W"),
+        ("x-pointsman-json-groups", '["ops"]'),
         ("x-pointsman-class", "202"),
         ("x-pointsman-path", "/deny"),
         ("x-envoy-original-dst-host", "169.254.169.254:80"),

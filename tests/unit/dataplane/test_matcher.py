@@ -4,10 +4,10 @@ import re2
 
 from pointsman.dataplane import headers, patterns
 from pointsman.dataplane.envoy import Json, Object
-from pointsman.dataplane.inputs import Plain, inputs_of
+from pointsman.dataplane.inputs import Listed, Plain, inputs_of
 from pointsman.dataplane.matcher import compile_node
-from pointsman.dataplane.ranges import LARGEST, at_least
-from pointsman.model.attribute import BUILTINS, AbsentDeny, AbsentValue, Attribute, Claim, Header, Type
+from pointsman.dataplane.ranges import at_least
+from pointsman.model.attribute import BUILTINS, LARGEST, AbsentDeny, AbsentValue, Attribute, Claim, Header, Type
 from pointsman.model.diagram import Branch, Leaf, Listing, Next, Node, Prefixes, Switch
 from pointsman.model.formula import TRUE, Atom, Equals, Suffix
 
@@ -112,10 +112,25 @@ def test_a_test_that_no_value_passes_is_left_out() -> None:
 def test_a_member_of_a_list_is_found_however_json_writes_it() -> None:
     pattern = re2.compile(patterns.json_member('a"ü\\'))
 
-    for text in (r'["a\"ü\\"]', r'["x","a\"\u00fc\\"]', r' [ "a\u0022\u00FC\u005c" , "y" ] '):
+    for text in (r'["a\"ü\\"]', r'["x","a\"\u00fc\\"]', r'["a\u0022\u00FC\u005c","y"]'):
         assert pattern.fullmatch(text)
-    for text in (r'["a\"ü\\x"]', r'["a\"", "ü\\"]', r'"a\"ü\\"', r'["x\",\"a\"ü\\"]', "[]"):
+    for text in (
+        r'["a\"ü\\x"]',
+        r'["a\"", "ü\\"]',
+        r'"a\"ü\\"',
+        r'["a\"ü\\",1]',
+        r' ["a\"ü\\"]',
+        r'["x\",\"a\"ü\\"]',
+        "[]",
+    ):
         assert not pattern.fullmatch(text)
+
+
+def test_a_claim_is_asked_for_its_form_only_where_a_list_could_pass_for_the_text() -> None:
+    table = compiled(Switch("user.name", {"anna": A, "We": B, "WyJ4Il0=": A}, C, C))["matcher_tree"]
+    assert table == {"input": read_header(USER), "exact_match_map": {"map": {"anna": action(A), "We": action(B)}}}
+    starts = compiled(Prefixes("user.name", {"anna": A, "e3": B}, (4, 2), C, C))
+    assert "matcher_tree" not in starts
 
 
 def test_an_open_quotation_in_a_pattern_stays_inside() -> None:
@@ -135,6 +150,8 @@ def test_ranges_of_numbers_are_exact() -> None:
 
 
 def test_each_attribute_is_found_in_its_header() -> None:
-    assert INPUTS["user.name"] == Plain(USER, Type.STRING, None)
+    json = headers.json_header
+    assert INPUTS["user.name"] == Plain(USER, Type.STRING, None, json=json("sub"))
+    assert INPUTS["user.groups"] == Listed(json("groups"), headers.claim_header("groups"))
     assert INPUTS["request.path"] == Plain(headers.PATH, Type.STRING, None, always=True)
     assert "destination.name" not in INPUTS

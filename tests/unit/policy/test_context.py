@@ -79,6 +79,9 @@ def test_claims_count_only_from_a_verified_token_and_only_of_their_type() -> Non
     assert fact("user.role", claims={"role": "root"}) == "absent"
     assert fact("user.role", claims={"role": ["admin"]}) == "absent"
     assert fact("user.level", claims={"level": 3}) == fact("user.level", claims={"level": "3"}) == 3
+    assert fact("user.level", claims={"level": 1e5}) == fact("user.level", claims={"level": "100000"}) == 100000
+    assert fact("user.level", claims={"level": -7}) == fact("user.level", claims={"level": "-7.000000"}) == -7
+    assert fact("user.level", claims={"level": 2**53}) == fact("user.level", claims={"level": 1.5}) == "absent"
     assert fact("user.level", claims={"level": "03"}) == fact("user.level", claims={"level": True}) == "absent"
     assert fact("user.groups", claims={"groups": ["a", "b"]}) == ("a", "b")
     assert fact("user.groups", claims={"groups": ["a", 1]}) == "absent"
