@@ -2,7 +2,7 @@
 
 import typer
 
-from pointsman.cli import decisions, demo, doctor, explain, gateway, lab, node, policy
+from pointsman.cli import decisions, demo, doctor, explain, gateway, lab, leases, node, policy
 
 
 def commands(app: typer.Typer) -> None:
@@ -19,5 +19,6 @@ def commands(app: typer.Typer) -> None:
     app.command()(demo.demo)
     app.add_typer(policy.app, name="policy")
     app.add_typer(decisions.app, name="decisions")
+    app.add_typer(leases.app, name="leases")
     app.add_typer(gateway.app, name="gateway")
     app.add_typer(lab.app, name="lab")

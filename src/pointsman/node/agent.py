@@ -71,7 +71,7 @@ class Agent:
         self._prober = Prober(self._stirred.set, log)
         self._look_at = 0.0
         workshop = Workshop(node.gateways, paths.made, fleet, self._settle_lanes)
-        self._provision = Provision(workshop, node.bounds, log, self._settle_lanes, fleet.state)
+        self.provision = Provision(workshop, node.bounds, log, self._settle_lanes, fleet.state, lambda: self.policy)
         self._asks: grpc.aio.Server | None = None
         self._busy = Busy()
         self.settled = asyncio.Event()
@@ -79,9 +79,9 @@ class Agent:
     async def start(self) -> None:
         """Bring the host into the state that the policy asks for, closed at every moment on the way."""
         self._ledger.skip()
-        self._provision.restore()
+        self.provision.restore()
         if self.node.gateways:
-            self._asks = await asks.serve(self.paths.asked, self.node.proxy_uid, self._answer)
+            self._asks = await asks.serve(self.paths.asked, self.node.proxy_uid, self.provision.answer)
         async with self._lock:
             if not self._host.adoptable():
                 if not self.memory.observe:
@@ -172,7 +172,7 @@ class Agent:
         """Remove all that is ours, the guard last, and end."""
         async with self._lock:
             # gateways are told while the guard still lets us ask them
-            faults = [*await self._provision.stop()]
+            faults = [*await self.provision.stop()]
             await asyncio.to_thread(self._host.close)
             await asyncio.to_thread(self._host.stop_proxy)
             faults += await self._fleet.stop()
@@ -224,9 +224,7 @@ class Agent:
         self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
         await self._fleet.turn()
         if self.node.gateways:
-            await self._provision.turn(
-                self.policy.profiles, await asyncio.to_thread(self._busy.look, self._host, self._lanes)
-            )
+            self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._lanes))
         if self._ledger.read(self._lanes):
             self._host.reopen_records()
         try:
@@ -259,9 +257,6 @@ class Agent:
                 await self._settle(lanes_only=True)
                 self._stirred.set()
 
-    async def _answer(self, ask: asks.Ask) -> asks.Answer:
-        return await self._provision.answer(ask, self.policy)
-
     async def _settle(self, lanes_only: bool = False) -> None:
         now = time.monotonic()
         kinds = self._fleet.kinds
@@ -271,7 +266,7 @@ class Agent:
         until = dict.fromkeys(self._lanes, now + DRAIN) | self._draining
         old = [lane for lane, end in until.items() if end > now]
         trees = self._names.placed(self._trees)
-        holdings = self._provision.holdings
+        holdings = self.provision.holdings
         asked = (trees, self._fleet.tunnels(known), remembered, tuple(old), holdings)
         routes = self._plan.envoy.routes if lanes_only and self._plan is not None else None
         plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked, routes)

@@ -154,7 +154,7 @@ async def _serve(agent: Agent, paths: Paths, log: Log, confirm_within: int | Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     await agent.start()
-    runner = await control.serve(agent, paths.control)
+    runner = await control.serve(agent, agent.provision, paths.control)
     try:
         running = asyncio.create_task(agent.run())
         await _announce(agent, paths, running, confirm_within)

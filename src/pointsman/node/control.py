@@ -43,7 +43,23 @@ class Controlled(Protocol):
         ...
 
 
-async def serve(agent: Controlled, socket: Path) -> web.AppRunner:
+class Leasing(Protocol):
+    """What can be asked of those who give tunnels to holders."""
+
+    def told(self) -> dict[str, Any]:
+        """Return who holds which tunnel."""
+        ...
+
+    async def revoke(self, profile: str, key: str, ban: float) -> bool:
+        """End a lease; return whether there was one."""
+        ...
+
+    async def rotate(self, tunnel: str) -> str:
+        """Have a tunnel with new keys take this one's place; return its name."""
+        ...
+
+
+async def serve(agent: Controlled, leasing: Leasing, socket: Path) -> web.AppRunner:
     """Answer on the socket until the runner is cleaned up."""
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[problems])
     app.add_routes(
@@ -54,6 +70,9 @@ async def serve(agent: Controlled, socket: Path) -> web.AppRunner:
             web.post("/v1/break-glass", lambda request: _break_glass(agent, request)),
             web.post("/v1/close-glass", lambda _: _done(agent.close_glass())),
             web.post("/v1/down", lambda _: _done(agent.go_down())),
+            web.get("/v1/leases", lambda _: _json(leasing.told())),
+            web.post("/v1/leases/revoke", lambda request: _revoke(leasing, request)),
+            web.post("/v1/leases/rotate", lambda request: _rotate(leasing, request)),
             web.get("/metrics", lambda _: _metrics(agent)),
         ]
     )
@@ -68,6 +87,17 @@ async def _policy(agent: Controlled, request: web.Request) -> web.StreamResponse
 async def _break_glass(agent: Controlled, request: web.Request) -> web.StreamResponse:
     body = await request.json()
     return web.json_response(await agent.break_glass(int(body["seconds"]), str(body["reason"])))
+
+
+async def _revoke(leasing: Leasing, request: web.Request) -> web.StreamResponse:
+    body = await request.json()
+    ended = await leasing.revoke(str(body["profile"]), str(body["holder"]), float(body["ban"]))
+    return web.json_response({"revoked": ended})
+
+
+async def _rotate(leasing: Leasing, request: web.Request) -> web.StreamResponse:
+    body = await request.json()
+    return web.json_response({"tunnel": await leasing.rotate(str(body["tunnel"]))})
 
 
 async def _metrics(agent: Controlled) -> web.StreamResponse:

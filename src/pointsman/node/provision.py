@@ -1,8 +1,9 @@
 """Who gets which tunnel of a gateway: holders are given one when they need it, and it is replaced and taken back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Bounds, Gateway, Holder, Made
@@ -34,12 +35,14 @@ class Provision:
         log: Log,
         settle: Callable[[], Awaitable[None]],
         state: Callable[[str], State],
+        policy: Callable[[], Policy],
     ) -> None:
         self._workshop = workshop
         self._bounds = bounds
         self._log = log
         self._settle = settle
         self._state = state
+        self._policy = policy
         self._taken: dict[str, list[float]] = {}
         self._failed: dict[str, float] = {}
         self._banned: dict[Holder, float] = {}
@@ -60,9 +63,9 @@ class Provision:
         spares = tuple(sorted(one.name for one in self._current() if one.holder is None))
         return Holdings(leases, spares, frozenset(self._workshop.made))
 
-    async def answer(self, ask: Ask, policy: Policy) -> Answer:
+    async def answer(self, ask: Ask) -> Answer:
         """Return where a request goes that is held."""
-        profile = next((one for one in policy.profiles if one.name == ask.profile), None)
+        policy, profile = self._policy(), self._profile(ask.profile)
         if profile is None or profile.holding is None:
             return Refused("the policy has changed; try again")
         attribute = holder_attribute(profile.holding, policy.attributes)
@@ -92,17 +95,17 @@ class Provision:
             return Refused(f"profile `{profile.name}`: its tunnel is not up")
         return Granted(f"{profile.name}@{one.name}")
 
-    async def turn(self, profiles: Iterable[Profile], busy: frozenset[str]) -> None:
+    def turn(self, busy: frozenset[str]) -> None:
         """Begin what is due. `busy` are the tunnels that carried something since the last turn."""
-        now, known, made = boot_time(), tuple(profiles), self._workshop.made
+        now, profiles, made = boot_time(), self._policy().profiles, self._workshop.made
         for name in busy & made.keys():
             made[name] = replace(made[name], used=now)
         gateways = self._workshop.gateways
         states = {name: self._state(name) for name in made}
-        for order in demand.due(made.values(), states, known, gateways.values(), self._taken, self._failed, now):
+        for order in demand.due(made.values(), states, profiles, gateways.values(), self._taken, self._failed, now):
             match order:
                 case demand.Replace(tunnel, why):
-                    self._begin(tunnel, self._replace(made[tunnel], known, why))
+                    self._begin(tunnel, self._replace(made[tunnel], why))
                 case demand.Retire(tunnel, why):
                     self._retire(made[tunnel], why, demand.DRAIN)
                 case demand.Remove(tunnel):
@@ -128,12 +131,12 @@ class Provision:
         await self._workshop.remove(one.name)
         return True
 
-    async def rotate(self, tunnel: str, profiles: Iterable[Profile]) -> str:
+    async def rotate(self, tunnel: str) -> str:
         """Have a tunnel with new keys take this one's place; return its name."""
         one = self._workshop.made.get(tunnel)
         if one is None or one.holder is None or one.leaving is not None:
             raise ValueError(f"`{tunnel}` is no tunnel that somebody holds")
-        await self._replace(one, tuple(profiles), "somebody asked for new keys")
+        await self._replace(one, "somebody asked for new keys")
         after = self._of(one.holder)
         if after is None or after.name == tunnel:
             raise Fault("rotation-failed", f"replace tunnel `{tunnel}`", "no gateway gives another one now")
@@ -144,6 +147,31 @@ class Provision:
         for task in (*self._pending.values(), *self._working.values()):
             task.cancel()
         return await self._workshop.close()
+
+    def told(self) -> dict[str, Any]:
+        """Return leases and spares for people and programs. Times are in seconds."""
+        now, made = boot_time(), self._workshop.made
+        leases = [(lease, made[lease.tunnel]) for lease in self.holdings.leases]
+        return {
+            "leases": [
+                {
+                    "profile": lease.holder,
+                    "holder": lease.key,
+                    "tunnel": lease.tunnel,
+                    "gateway": one.gateway,
+                    "state": self._state(lease.tunnel),
+                    "age": round(now - one.since, 1),
+                    "idle": round(now - one.used, 1),
+                }
+                for lease, one in leases
+            ],
+            "spares": [{"tunnel": name, "gateway": made[name].gateway} for name in self.holdings.spares],
+            "leaving": sorted(one.name for one in made.values() if one.leaving is not None),
+            "silent": dict(sorted(self._workshop.silent.items())),
+        }
+
+    def _profile(self, name: str) -> Profile | None:
+        return next((profile for profile in self._policy().profiles if profile.name == name), None)
 
     def _current(self) -> list[Made]:
         return [one for one in self._workshop.made.values() if one.leaving is None]
@@ -205,10 +233,10 @@ class Provision:
         self._workshop.change(replace(spare, holder=holder, used=boot_time()))
         return spare.name
 
-    async def _replace(self, one: Made, profiles: tuple[Profile, ...], why: str) -> None:
+    async def _replace(self, one: Made, why: str) -> None:
         """Have another tunnel take this one's place; until that one is up, this one goes on."""
         holder = one.holder
-        profile = next((each for each in profiles if holder is not None and each.name == holder.profile), None)
+        profile = None if holder is None else self._profile(holder.profile)
         if holder is None or profile is None:
             return
         avoid = "" if self._workshop.carries(one.name) else one.gateway
