@@ -111,8 +111,9 @@ class Agent:
 
     @property
     def ready(self) -> bool:
-        """Return whether no tunnel is still on its way up, and no name waits for its first answer."""
-        up = self._plan is not None and all(tunnel.state is not State.PROVISIONING for tunnel in self._tunnels())
+        """Return whether no tunnel of the pool is on its way up, and no name waits for its first answer."""
+        coming = {entry.name for entry in self.node.entries if self._fleet.state(entry.name) is State.PROVISIONING}
+        up = self._plan is not None and not coming
         return up and self._names.ready
 
     async def apply_policy(self, text: bytes, name: str, folder: Path) -> dict[str, Any]:

@@ -101,8 +101,9 @@ class Provision:
         for name in busy & made.keys():
             made[name] = replace(made[name], used=now)
         gateways = self._workshop.gateways
-        states = {name: self._state(name) for name in made}
-        for order in demand.due(made.values(), states, profiles, gateways.values(), self._taken, self._failed, now):
+        done = self._workshop.done()
+        states = {one.name: self._state(one.name) for one in done}
+        for order in demand.due(done, states, profiles, gateways.values(), self._taken, self._failed, now):
             match order:
                 case demand.Replace(tunnel, why):
                     self._begin(tunnel, self._replace(made[tunnel], why))

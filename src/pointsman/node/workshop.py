@@ -41,6 +41,7 @@ class Workshop:
         self._fleet = fleet
         self._settle = settle
         self._kept: dict[str, files.Kept] = {}
+        self._making: set[str] = set()
         self._left: dict[str, str] = {}
 
     def restore(self) -> None:
@@ -67,42 +68,30 @@ class Workshop:
         """Return a new tunnel that is up and in force. Raises `Fault` where it cannot be made, and takes it away."""
         now = boot_time()
         made = Made(f"{gateway.name}-{secrets.token_hex(4)}", gateway.name, holder, now, now)
-        kept = files.Kept(made, making.private_key(gateway.kind), None)
-        files.keep(self._folder, kept)
-        self._left[made.name] = gateway.name
-        given = await self._ask(gateway, kept, profile)
-        kept = replace(kept, given=given)
-        files.keep(self._folder, kept)
-        self._take_up(gateway, kept, given)
-        del self._left[made.name]
+        self._making.add(made.name)
         try:
-            # shut around the new link, and open for its outer packets, before there is either
-            await self._settle()
-            await self._up(made.name)
+            await self._make(gateway, files.Kept(made, making.private_key(gateway.kind), None), profile)
         except BaseException:
-            self.change(replace(made, leaving=now))
+            self._left[made.name] = gateway.name
             raise
-        await self._settle()
+        finally:
+            self._making.discard(made.name)
         return made
 
     async def remove(self, name: str) -> None:
         """Take a tunnel away on both sides. What its gateway does not answer to is tried again by `look`."""
-        made = self.made.pop(name)
-        await self._fleet.remove(name)
-        self._kept.pop(name)
-        self._left[name] = made.gateway
-        await self._forget(name, made.gateway)
+        self._left[name] = self.made[name].gateway
+        await self._forget(name)
 
     async def look(self, gateway: Gateway, renew: bool) -> None:
         """Compare a gateway's tunnels of this node with ours: what is only there goes, what is only here is renewed."""
         asked = self._asked[gateway.name]
         try:
             there = await asked.tunnels()
-            for name in there - self.made.keys() - self._left.keys():
+            for name in there - self.made.keys() - self._making - self._left.keys():
                 await asked.remove(name)
-            for name, where in list(self._left.items()):
-                if where == gateway.name and self._kept.get(name) is None:
-                    await self._forget(name, where)
+            for name in [name for name, where in self._left.items() if where == gateway.name]:
+                await self._forget(name)
             own = [one.name for one in self.made.values() if one.gateway == gateway.name]
             for name in await asked.renew(own, TTL) if renew and own else ():
                 self._fleet.lose(name, "its gateway does not know it any more")
@@ -110,6 +99,10 @@ class Workshop:
             self.silent[gateway.name] = fault.why
         else:
             self.silent.pop(gateway.name, None)
+
+    def done(self) -> tuple[Made, ...]:
+        """Return the tunnels that are not in the making any more."""
+        return tuple(one for one in self.made.values() if one.name not in self._making)
 
     async def close(self) -> tuple[Fault, ...]:
         """Take all tunnels away at their gateways. One that does not answer does so itself when their time is over."""
@@ -124,6 +117,17 @@ class Workshop:
             files.forget(self._folder, name)
         await asyncio.gather(*(asked.close() for asked in self._asked.values()))
         return tuple(found)
+
+    async def _make(self, gateway: Gateway, kept: files.Kept, profile: Profile | None) -> None:
+        files.keep(self._folder, kept)
+        given = await self._ask(gateway, kept, profile)
+        kept = replace(kept, given=given)
+        files.keep(self._folder, kept)
+        self._take_up(gateway, kept, given)
+        # shut around the new link, and open for its outer packets, before there is either
+        await self._settle()
+        await self._up(kept.made.name)
+        await self._settle()
 
     async def _ask(self, gateway: Gateway, kept: files.Kept, profile: Profile | None) -> Given:
         limits = {} if profile is None else {"bandwidth": profile.limits.bandwidth, "qos": profile.qos.value}
@@ -154,7 +158,12 @@ class Workshop:
             await asyncio.sleep(STEP)
         raise Fault("tunnel-slow", f"bring tunnel `{name}` up", f"no answer from its gateway within {UP_WITHIN:.0f} s")
 
-    async def _forget(self, name: str, gateway: str) -> None:
+    async def _forget(self, name: str) -> None:
+        """Take what is left of a tunnel away, here first; the file goes when its gateway has it no more."""
+        await self._fleet.remove(name)
+        self.made.pop(name, None)
+        self._kept.pop(name, None)
+        gateway = self._left[name]
         if gateway in self._asked:
             try:
                 await self._asked[gateway].remove(name)
