@@ -147,7 +147,14 @@ def test_private_keys_are_readable_by_root_alone(lab: Lab) -> None:
         if path.is_file() and "PRIVATE" in path.read_text().upper()
     ]
 
-    assert {path.name for path in secret} >= {"RS256.pem", "ES256.pem", "server.conf", "wg-a.conf", "ovpn-c.ovpn"}
+    assert {path.name for path in secret} >= {
+        "RS256.pem",
+        "ES256.pem",
+        "node.key",
+        "gateway.key",
+        "wg-a.conf",
+        "ovpn-c.ovpn",
+    }
     assert [oct(path.stat().st_mode & 0o777) for path in secret] == ["0o600"] * len(secret)
     assert lab.keys.stat().st_mode & 0o777 == 0o700
 
@@ -215,7 +222,8 @@ def test_status_tells_hosts_addresses_and_tunnels(lab: Lab) -> None:
         "gw-b": {
             "eth0": ["192.0.2.22/24", "2001:db8:1::22/64"],
             "eth1": ["198.51.100.22/24", "2001:db8:2::22/64"],
-            "wg0": ["10.72.0.1/24", "fd72::1/64"],
+            "wg0": ["10.72.0.1/32", "fd72::1/128"],
+            "tun0": ["10.82.0.1/32", "fd82::1/128"],
         },
     }
     assert [tunnel["name"] for tunnel in found["tunnels"]] == ["wg-a", "wg-b", "ovpn-c"]
@@ -264,14 +272,18 @@ class by_hand:  # noqa: N801
         own, peer = parsed["Interface"], parsed["Peer"]
         key = {
             name: base64.b64decode(text).hex()
-            for name, text in (("own", own["PrivateKey"]), ("peer", peer["PublicKey"]))
+            for name, text in (
+                ("own", own["PrivateKey"]),
+                ("peer", peer["PublicKey"]),
+                ("shared", peer["PresharedKey"]),
+            )
         }
         control = self.lab.home(world.INSTANCE) / "wireguard" / "hand0.sock"
         until(control.exists, "wireguard-go listens")
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(str(control))
             line.sendall(
-                f"set=1\nprivate_key={key['own']}\npublic_key={key['peer']}\nendpoint={peer['Endpoint']}\n"
+                f"set=1\nprivate_key={key['own']}\npublic_key={key['peer']}\npreshared_key={key['shared']}\nendpoint={peer['Endpoint']}\n"
                 "allowed_ip=0.0.0.0/0\nallowed_ip=::/0\n\n".encode()
             )
             assert b"errno=0" in line.recv(100)

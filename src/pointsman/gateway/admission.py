@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pointsman.gateway.addresses import Pool, free_slot
-from pointsman.gateway.grant import OPERATOR, Grant, Request, State
+from pointsman.gateway.grant import OPERATOR, Grant, Key, Request, State
 from pointsman.model.tunnel import Kind
 
 # Where the numbers of each kind begin; a slot is added
@@ -62,6 +62,15 @@ def admit(request: Request, state: State, capacity: Capacity, now: float) -> Adm
         return Refused(reasons)
     addresses = capacity.pools[request.kind].at(slot)
     return Admitted(Grant(request, slot, _NUMBERS[request.kind] + slot, addresses, expires), fresh=True)
+
+
+def unfit(state: State, capacity: Capacity) -> tuple[Key, ...]:
+    """Return the tunnels that were granted by another gateway file, and cannot go on by this one."""
+    return tuple(key for key, grant in state.grants.items() if not _fits(grant, capacity.pools.get(grant.kind)))
+
+
+def _fits(grant: Grant, pool: Pool | None) -> bool:
+    return pool is not None and grant.slot <= pool.last and pool.at(grant.slot) == grant.addresses
 
 
 def _slot(kind: Kind, state: State, capacity: Capacity) -> int | None:

@@ -1,6 +1,7 @@
 """From a gateway file to a running gateway, and back to a host without anything of ours."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from pointsman.gateway.site import Gateway, Server
 from pointsman.gateway.wireguard import WireguardServer
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Kind
-from pointsman.system.files import alone
+from pointsman.system.files import alone, replace_file
 from pointsman.system.log import Log
+from pointsman.tunnels.drivers import child, link
 from pointsman.tunnels.port import Berth
 
 
@@ -31,6 +33,7 @@ def run(config: Path) -> None:
     log = Log()
     with alone(paths.lock, "gateway"):
         secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
+        _clear_others(gateway, paths)
         keeper = Keeper(gateway, _house(gateway, paths, secrets), paths.grants, secrets, log)
         asyncio.run(_serve(keeper, paths, log))
 
@@ -65,9 +68,21 @@ def _servers(gateway: Gateway, paths: Paths, secrets: Secrets) -> Iterator[Tunne
             yield OpenvpnServer(site, berth, secrets.authority, gateway.capacity.tunnels)
 
 
+def _clear_others(gateway: Gateway, paths: Paths) -> None:
+    """End the servers that an earlier gateway file had, by other names of devices or at all; note those of this one."""
+    devices = {str(site.kind): site.device for site in gateway.servers}
+    before = json.loads(paths.devices.read_bytes()) if paths.devices.exists() else {}
+    for kind, device in before.items():
+        if devices.get(kind) != device:
+            berth = Berth(f"gateway-{kind}", paths.runtime / kind, device, gateway.uid, gateway.uid)
+            child.end(berth)
+            link.remove(berth)
+            child.clear(berth)
+    replace_file(paths.devices, json.dumps(devices).encode())
+
+
 def _berth(gateway: Gateway, paths: Paths, site: Server) -> Berth:
-    name = f"{gateway.name}-{site.kind}"
-    return Berth(name, paths.runtime / str(site.kind), site.device, gateway.uid, gateway.uid)
+    return Berth(f"gateway-{site.kind}", paths.runtime / str(site.kind), site.device, gateway.uid, gateway.uid)
 
 
 async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:

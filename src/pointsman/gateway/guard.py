@@ -45,7 +45,7 @@ def base_text(gateway: Gateway, present: frozenset[Entry], counted: Mapping[str,
     devices = braced(device(server.device) for server in gateway.servers)
     counters = "".join(_counter(name, *counted.get(name, (0, 0))) for name in COUNTERS)
     total = gateway.capacity.bandwidth
-    totals = (Bucket("total_out", total), Bucket("total_in", total)) if total else ()
+    totals = [Bucket(f"{name}_{way}", rate) for name, rate in _shares(total) for way in ("out", "in")] if total else []
     buckets = sorted((*totals, *(entry for entry in present if isinstance(entry, Bucket))))
     elements = [entry for entry in present if isinstance(entry, Element)]
     body = counters + "".join(f"  {_bucket(entry)}\n" for entry in buckets) + _containers(elements)
@@ -91,8 +91,8 @@ def understand(items: Iterable[Mapping[str, Any]]) -> Found:
     for item in items:
         for container in (item[sort] for sort in ("set", "map") if sort in item):
             found |= {_element(container["name"], said) for said in container.get("elem", ())}
-        limit = item.get("limit", {}).get("name", "total")
-        if not limit.startswith("total"):
+        limit = item.get("limit", {}).get("name", "")
+        if limit.startswith("t") and not limit.startswith("total"):
             found.add(Bucket(limit, int(limit.split("_")[1])))
         if "rule" in item:
             lines.append(json.dumps([item["rule"]["chain"], item["rule"]["expr"]], sort_keys=True))
@@ -133,8 +133,9 @@ def _chains(gateway: Gateway, devices: str) -> Iterator[Chain]:
     # routed, packets to tunnels come from outside by right; those to the gateway's own inner addresses never do
     closed = pools if gateway.masquerade else inner
     yield Chain("interactive", _treated(Qos.INTERACTIVE))
-    yield Chain("default", _treated(Qos.DEFAULT))
-    yield Chain("bulk", _treated(Qos.BULK))
+    rest = _rest(devices) if gateway.capacity.bandwidth else ()
+    yield Chain("default", (*rest, *_treated(Qos.DEFAULT)))
+    yield Chain("bulk", (*rest, *_treated(Qos.BULK)))
     yield Chain(
         "arriving",
         rules(
@@ -195,7 +196,20 @@ def _passing(gateway: Gateway, side: str, way: str) -> tuple[str, ...]:
     total = f'limit name "total_{way}" counter name "over_rate" drop' if gateway.capacity.bandwidth else ""
     numbered = tuple(f"ct state new ct mark set {ip} {side} map @number{v}" for v, ip, _ in _FAMILIES)
     classed = tuple(f"{ip} {side} vmap @class{v}" for v, ip, _ in _FAMILIES)
-    return rules(limited, total, numbered, classed)
+    return rules(limited, numbered, classed, total)
+
+
+def _shares(total: int) -> tuple[tuple[str, int], ...]:
+    """Return the aggregate buckets. What is not interactive leaves a tenth free, so that interactive packets find room.
+
+    Nothing is queued here, as ADR 0005 has it, so a share is what priority would be.
+    """
+    return (("total", total), ("rest", total - total // 10))
+
+
+def _rest(devices: str) -> tuple[str, ...]:
+    ways = (("iifname", "out"), ("oifname", "in"))
+    return tuple(f'{side} {devices} limit name "rest_{way}" counter name "over_rate" drop' for side, way in ways)
 
 
 def _treated(qos: Qos) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """This host as the gateway changes it: servers, guard, forwarding. It looks, compares, and takes the steps between.
 
 Shut first, open last: a tunnel's guard entries go when its session has ended and its connections are forgotten, and
-what is left of a step that was not taken to its end shows in them, so that the next turn takes it again.
+what is left of a step that was not taken to its end shows in them, so that the next turn takes it again. A server
+that is stuck holds up no other.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,8 @@ from pointsman.tunnels.drivers import link
 
 _TABLE = ("inet", guard.TABLE)
 
+Sight = Mapping[Kind, Seen]
+
 
 class House:
     """Remembers only the rules that it put there last, to tell whether anybody changed them."""
@@ -29,35 +32,34 @@ class House:
         self._sysctls = sysctls
         self._rules = ""
 
-    def start(self, state: State) -> None:
-        """Bring up what does not depend on tunnels: the guard first, then the servers, and forwarding last."""
-        self._mend_guard(state)
-        for server in self._servers.values():
-            server.start()
+    def tend(self, state: State) -> Sight:
+        """Bring up and mend everything, the guard first and forwarding last; return what is there then."""
+        self._guard(state)
+        stuck: dict[Kind, Seen] = {}
+        for kind, server in self._servers.items():
+            try:
+                server.start()
+            except Fault as fault:
+                stuck[kind] = Seen(str(fault))
         forwarding.forward(self._gateway, self._sysctls)
+        return {**self.settle(state), **stuck}
 
-    def settle(self, state: State) -> Mapping[Kind, Seen]:
-        """Make the host what the state says, and return what is there then."""
-        self._mend_guard(state)
-        seen = {kind: server.observe() for kind, server in self._servers.items()}
-        changes = {kind: self._change(kind, state, seen[kind]) for kind in seen}
+    def settle(self, state: State) -> Sight:
+        """Make tunnels what the state says, and return what is there then."""
+        found = self._guard(state)
         wanted = guard.entries(state.grants.values(), self._devices)
-        found = self._found().entries
-        spare = found - wanted
-        missing = wanted - found
-        if not spare and not missing and not any(put or drop for put, drop in changes.values()):
-            return seen
-        # a number that is given out again must not inherit connections
-        conntrack.forget(guard.numbers(missing))
+        missing, spare = wanted - found, found - wanted
         if missing:
+            # a number that is given out again must not inherit connections
+            conntrack.forget(guard.numbers(missing))
             nft.apply_rules(guard.change_text(missing, ()))
-        for kind, (put, drop) in changes.items():
-            if put or drop:
-                self._servers[kind].change(put, drop)
-        conntrack.forget(guard.numbers(spare))
+        seen = {kind: self._served(kind, state) for kind in self._servers}
         if spare:
+            conntrack.forget(guard.numbers(spare))
             nft.apply_rules(guard.change_text((), spare))
-        return self._verified(state, wanted)
+        if (missing or spare) and self._found().entries != wanted:
+            raise Fault("gateway-drift", "change the guard", "it is not as it was told to be")
+        return seen
 
     def counters(self) -> dict[str, int]:
         """Return how many packets the guard dropped, by why."""
@@ -77,28 +79,30 @@ class House:
             except Fault as fault:
                 faults.append(fault)
         forwarding.restore(self._sysctls)
+        items = nft.list_table(*_TABLE)
+        if items is not None:
+            conntrack.forget(guard.numbers(guard.understand(items).entries))
         nft.apply_rules(guard.removal_text())
         self._rules = ""
         return tuple(faults)
 
-    def _mend_guard(self, state: State) -> None:
-        items = nft.list_table(*_TABLE)
-        if items is not None and self._rules and guard.understand(items).rules == self._rules:
-            return
-        present = guard.entries(state.grants.values(), self._devices)
-        orphans = guard.understand(items).entries - present if items is not None else frozenset()
-        # what stands for connections that are to be forgotten stays until they are
-        kept = present | frozenset(entry for entry in orphans if guard.numbers([entry]))
-        nft.apply_rules(guard.base_text(self._gateway, kept, nft.read_counters(_TABLE)))
-        self._rules = self._found().rules
+    def _served(self, kind: Kind, state: State) -> Seen:
+        """Make one server know its tunnels and no others, and return what it has then."""
+        server = self._servers[kind]
+        try:
+            seen = server.observe()
+            put, drop = self._difference(kind, state, seen)
+            if not put and not drop:
+                return seen
+            server.change(put, drop)
+            seen = server.observe()
+            if any(self._difference(kind, state, seen)):
+                return Seen("it does not know its tunnels as it was told to", seen.entries, seen.traffic)
+        except Fault as fault:
+            return Seen(str(fault))
+        return seen
 
-    def _found(self) -> guard.Found:
-        items = nft.list_table(*_TABLE)
-        if items is None:
-            raise Fault("guard-gone", "look at the guard", "somebody removed it")
-        return guard.understand(items)
-
-    def _change(self, kind: Kind, state: State, seen: Seen) -> tuple[tuple[Grant, ...], tuple[str, ...]]:
+    def _difference(self, kind: Kind, state: State, seen: Seen) -> tuple[tuple[Grant, ...], tuple[str, ...]]:
         """Return the tunnels that a server does not know as it should, and whom it knows without a tunnel."""
         server = self._servers[kind]
         wanted = {grant.identity: grant for grant in state.of(kind)}
@@ -106,10 +110,22 @@ class House:
         drop = (seen.entries.keys() | seen.traffic.keys()) - wanted.keys()
         return put, tuple(sorted(drop))
 
-    def _verified(self, state: State, wanted: frozenset[guard.Entry]) -> Mapping[Kind, Seen]:
-        seen = {kind: server.observe() for kind, server in self._servers.items()}
-        stuck = [kind for kind in seen if any(self._change(kind, state, seen[kind]))]
-        if stuck or self._found().entries != wanted:
-            what = ", ".join(stuck) or "the guard"
-            raise Fault("gateway-drift", "make the tunnels what they should be", f"{what} is not as it was told to be")
-        return seen
+    def _guard(self, state: State) -> frozenset[guard.Entry]:
+        """Return the entries of the guard, after it was put in place anew where somebody changed its rules."""
+        items = nft.list_table(*_TABLE)
+        found = guard.understand(items or ())
+        if items is not None and self._rules and found.rules == self._rules:
+            return found.entries
+        present = guard.entries(state.grants.values(), self._devices)
+        # what stands for connections that are to be forgotten stays until they are
+        forgotten = frozenset(entry for entry in found.entries - present if guard.numbers([entry]))
+        nft.apply_rules(guard.base_text(self._gateway, present | forgotten, nft.read_counters(_TABLE)))
+        renewed = self._found()
+        self._rules = renewed.rules
+        return renewed.entries
+
+    def _found(self) -> guard.Found:
+        items = nft.list_table(*_TABLE)
+        if items is None:
+            raise Fault("guard-gone", "look at the guard", "somebody removed it")
+        return guard.understand(items)

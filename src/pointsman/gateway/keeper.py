@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pointsman.gateway import store
-from pointsman.gateway.admission import Admitted, Refused, admit
+from pointsman.gateway.admission import Admitted, Refused, admit, unfit
 from pointsman.gateway.grant import Grant, Key, Request, State
 from pointsman.gateway.house import House
 from pointsman.gateway.keys import Secrets
@@ -38,6 +38,11 @@ class Keeper:
     async def start(self) -> None:
         """Bring the host into the state that was kept, or adopt what an earlier gateway left running."""
         async with self._lock:
+            spare = unfit(self.state, self.gateway.capacity)
+            if spare:
+                await self._keep(self.state.without(*spare))
+            for key in spare:
+                self._log.event("a tunnel does not fit the gateway's file any more", **_named(key))
             await self._turn()
 
     async def run(self) -> None:
@@ -64,7 +69,7 @@ class Keeper:
             if decided.fresh and request.kind is Kind.OPENVPN:
                 signed = await asyncio.to_thread(self.secrets.authority.sign, request.csr, request.identity)
                 decided = replace(decided, grant=replace(decided.grant, certificate=signed))
-            await self._put(self.state.having(decided.grant))
+            await self._put(self.state.having(decided.grant), decided.grant)
         if decided.fresh:
             self._log.event("a tunnel is granted", **_named(request.key), addresses=decided.grant.addresses)
         return decided
@@ -74,9 +79,7 @@ class Keeper:
         async with self._lock:
             known = tuple(name for name in dict.fromkeys(names) if (owner, name) in self.state.grants)
             if known:
-                renewed = self.state.renewed(tuple((owner, name) for name in known), ttl, boot_time())
-                await asyncio.to_thread(store.keep, self._kept, renewed)
-                self.state = renewed
+                await self._keep(self.state.renewed(tuple((owner, name) for name in known), ttl, boot_time()))
         return known, tuple(name for name in dict.fromkeys(names) if name not in known)
 
     async def remove(self, key: Key) -> bool:
@@ -84,7 +87,8 @@ class Keeper:
         async with self._lock:
             if key not in self.state.grants:
                 return False
-            await self._end(key)
+            await self._keep(self.state.without(key))
+            await self._settle()
         self._log.event("a tunnel is removed", **_named(key))
         return True
 
@@ -109,36 +113,38 @@ class Keeper:
         """Return how many packets the guard dropped, by why."""
         return await asyncio.to_thread(self._house.counters)
 
-    async def _put(self, wanted: State) -> None:
+    async def _put(self, wanted: State, grant: Grant) -> None:
+        """Write a grant down, then make it; what cannot be made is taken back."""
         before = self.state
-        await asyncio.to_thread(store.keep, self._kept, wanted)
-        self.state = wanted
+        await self._keep(wanted)
         try:
-            self._seen = await asyncio.to_thread(self._house.settle, wanted)
+            await self._settle()
+            why = self._seen[grant.kind].why
+            if why:
+                raise Fault("gateway-stuck", f"make tunnel `{grant.asked.name}`", why)
         except Fault:
-            await asyncio.to_thread(store.keep, self._kept, before)
-            self.state = before
+            await self._keep(before)
             raise
 
-    async def _end(self, *keys: Key) -> None:
-        """Forget tunnels, then take them away; if that fails, the next turn tries again."""
-        left = self.state.without(*keys)
-        await asyncio.to_thread(store.keep, self._kept, left)
-        self.state = left
-        self._seen = await asyncio.to_thread(self._house.settle, left)
+    async def _keep(self, state: State) -> None:
+        await asyncio.to_thread(store.keep, self._kept, state)
+        self.state = state
+
+    async def _settle(self) -> None:
+        self._seen = await asyncio.to_thread(self._house.settle, self.state)
 
     async def _turn(self) -> None:
         """Look, compare, mend. What fails is logged once and tried again in the next turn."""
         try:
-            await asyncio.to_thread(self._house.start, self.state)
             over = self.state.expired(boot_time())
+            if over:
+                await self._keep(self.state.without(*over))
             for key in over:
                 self._log.event("a tunnel has expired", **_named(key))
-            if over:
-                await self._end(*over)
-            else:
-                self._seen = await asyncio.to_thread(self._house.settle, self.state)
+            self._seen = await asyncio.to_thread(self._house.tend, self.state)
             self.why = "; ".join(f"{kind}: {seen.why}" for kind, seen in self._seen.items() if seen.why)
+            if self.why:
+                self._log.fault(Fault("gateway-stuck", "serve", self.why))
         except Fault as fault:
             self._log.fault(fault)
             self.why = str(fault)

@@ -27,6 +27,11 @@ class Paths:
         return self.runtime / "sysctls.json"
 
     @property
+    def devices(self) -> Path:
+        """The devices of the servers that were started."""
+        return self.runtime / "devices.json"
+
+    @property
     def grants(self) -> Path:
         """What was granted."""
         return self.state / "grants.json"

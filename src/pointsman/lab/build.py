@@ -1,13 +1,12 @@
-"""Make the lab's namespaces, cables, addresses, routes and source NAT, and take them away again."""
+"""Make the lab's namespaces, cables, addresses and routes, and take them away again."""
 
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pointsman.lab import world
 from pointsman.lab.exec import demand_here, end_processes
 from pointsman.lab.names import Lab
-from pointsman.lab.world import HOSTS, LAN, NET, ROUTER, Gateway, Host
+from pointsman.lab.world import HOSTS, LAN, NET, ROUTER, Host
 
 # Quiet from the start: no router advertisements are heard, no address waits for duplicate detection.
 _KNOBS = ("net/ipv6/conf/{}/accept_dad=0", "net/ipv6/conf/{}/accept_ra=0", "net/ipv6/conf/{}/disable_ipv6=0")
@@ -36,8 +35,6 @@ def make(lab: Lab) -> None:
             demand_here(["ip", "-n", router, "-batch", "-"], f"plug in {host.name}", "\n".join([*cables, *plugs]))
     for host in HOSTS:
         _batch(lab, host.name, _addresses(host))
-    for gateway in world.GATEWAYS:
-        _nft(lab, gateway)
 
 
 def port(host: str, device: str = "eth0") -> str:
@@ -71,26 +68,6 @@ def _knobs(lab: Lab, host: Host) -> None:
     knobs += _FORWARDING if host.forwards else ()
     script = "".join(f"echo {value} >/proc/sys/{name}\n" for name, value in (knob.split("=") for knob in knobs))
     demand_here(["nsenter", f"--net={lab.path(host.name)}", "sh", "-e"], f"set up {host.name}", script)
-
-
-def _nft(lab: Lab, gateway: Gateway) -> None:
-    """Hide what comes out of the tunnel behind the gateway's own address; forward nothing else."""
-    v4, v6 = gateway.networks
-    rules = f"""table inet gateway {{
-        chain hide {{
-            type nat hook postrouting priority srcnat
-            oifname "{gateway.masquerade}" ip saddr {v4} masquerade
-            oifname "{gateway.masquerade}" ip6 saddr {v6} masquerade
-        }}
-        chain through {{
-            type filter hook forward priority filter; policy drop
-            iifname "{gateway.device}" oifname "{gateway.masquerade}" accept
-            iifname "{gateway.masquerade}" oifname "{gateway.device}" ct state established,related accept
-        }}
-    }}"""
-    demand_here(
-        ["nsenter", f"--net={lab.path(gateway.host)}", "nft", "-f", "-"], f"set up source NAT on {gateway.host}", rules
-    )
 
 
 def _batch(lab: Lab, host: str, lines: Sequence[str]) -> None:

@@ -30,7 +30,8 @@ class Gateway:
     """The far end of one tunnel: what the instance dials, and the addresses inside.
 
     `masquerade` is the device behind which it hides what comes out of the tunnel, so that the origin sees
-    which gateway was used. `networks` are the inner ones (v4, v6); the gateway has their first address.
+    which gateway was used. `networks` are the inner ones (v4, v6); the gateway has their first address. `spare` are
+    those of the other kind of tunnel, for what the instance asks for.
     """
 
     host: str
@@ -42,7 +43,14 @@ class Gateway:
     networks: tuple[str, str]
     seen_as: tuple[str, str]
     device: str
+    spare: tuple[str, str]
     masquerade: str = "eth1"
+
+    @property
+    def servers(self) -> tuple[tuple[Kind, tuple[str, str], str], ...]:
+        """Return kind, networks and device of each of its servers, that of the pool's tunnel first."""
+        other, device = (Kind.OPENVPN, "tun0") if self.kind is Kind.WIREGUARD else (Kind.WIREGUARD, "wg0")
+        return ((self.kind, self.networks, self.device), (other, self.spare, device))
 
 
 LAN = "lan"
@@ -60,7 +68,6 @@ def _gateway(name: str, last: int) -> Host:
             Leg("eth1", NET, (f"198.51.100.{last}/24", f"2001:db8:2::{last}/64")),
         ),
         ("198.51.100.1", "2001:db8:2::1"),
-        forwards=True,
     )
 
 
@@ -109,6 +116,7 @@ GATEWAYS: tuple[Gateway, ...] = (
         ("10.71.0.0/24", "fd71::/64"),
         ("198.51.100.21", "2001:db8:2::21"),
         "wg0",
+        ("10.81.0.0/24", "fd81::/64"),
     ),
     Gateway(
         "gw-b",
@@ -120,6 +128,7 @@ GATEWAYS: tuple[Gateway, ...] = (
         ("10.72.0.0/24", "fd72::/64"),
         ("198.51.100.22", "2001:db8:2::22"),
         "wg0",
+        ("10.82.0.0/24", "fd82::/64"),
     ),
     Gateway(
         "gw-c",
@@ -131,6 +140,7 @@ GATEWAYS: tuple[Gateway, ...] = (
         ("10.73.0.0/24", "fd73::/64"),
         ("198.51.100.23", "2001:db8:2::23"),
         "tun0",
+        ("10.83.0.0/24", "fd83::/64"),
     ),
 )
 
@@ -147,6 +157,9 @@ RESOLVERS = ("198.51.100.53", "2001:db8:2::53")
 
 ISSUER = "https://id.example"
 AUDIENCE = "pointsman"
+
+# What the instance's certificate calls it
+NODE_NAME = "instance"
 
 PROXY_USER = 64001
 TUNNEL_USER = 64002

@@ -46,9 +46,12 @@ def list_tables() -> tuple[tuple[str, str], ...]:
 
 def list_table(family: str, name: str) -> list[dict[str, Any]] | None:
     """Return everything in a table as libnftables-json(5) has it; None where there is no such table."""
-    if (family, name) not in list_tables():
+    try:
+        answer = _run(["nft", "-j", "list", "table", family, name], "", "list the guard")
+    except Fault:
+        if (family, name) in list_tables():
+            raise
         return None
-    answer = _run(["nft", "-j", "list", "table", family, name], "", "list the guard")
     items: list[dict[str, Any]] = json.loads(answer)["nftables"]
     return items
 

@@ -2,8 +2,6 @@ import json
 from pathlib import Path
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from pointsman.lab import clients, keys, world
 from pointsman.lab.names import Lab
@@ -45,10 +43,3 @@ def test_private_files_are_closed_to_others(tmp_path: Path) -> None:
     keys.issue(tmp_path, tmp_path / "keys.json")
 
     assert [oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("*.pem")] == ["0o600", "0o600"]
-
-
-def test_the_fingerprint_is_that_of_the_certificate() -> None:
-    made = keys.certificate("gw-c", server=True)
-    parsed = x509.load_pem_x509_certificate(made.certificate.encode())
-
-    assert bytes.fromhex(made.fingerprint.replace(":", "")) == parsed.fingerprint(hashes.SHA256())

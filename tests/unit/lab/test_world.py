@@ -43,8 +43,8 @@ def test_a_gateway_is_dialled_and_seen_at_its_own_addresses(gateway: world.Gatew
 def test_inside_a_tunnel_the_gateway_comes_first_and_the_instance_second() -> None:
     found = inner(GATEWAYS[0])
 
-    assert found.gateway == ("10.71.0.1/24", "fd71::1/64")
-    assert found.instance == ("10.71.0.2/24", "fd71::2/64")
+    assert found.gateway == ("10.71.0.1", "fd71::1")
+    assert found.instance == ("10.71.0.2", "fd71::2")
 
 
 def test_names_resolve_to_the_origin() -> None:
