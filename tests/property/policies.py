@@ -83,13 +83,13 @@ class Case:
     requests: tuple[Facts, ...]
 
 
-def case(random: Random, requests: int = 12) -> Case:
-    """Make a policy and requests that come close to its conditions."""
+def case(random: Random, requests: int = 12, also: tuple[Attribute, ...] = ()) -> Case:
+    """Make a policy, in which some rules ask about the attributes in `also`, and requests close to its conditions."""
     if random.random() < 0.1:
         return _long(random, requests)
     names = random.sample([a.name for a in (*DECLARED, *BUILT_IN)], random.randint(1, 5))
     attributes = {a.name: a for a in (*DECLARED, *BUILT_IN)}
-    policy = Policy("p", "v", DECLARED, (), (), rules(random, [attributes[name] for name in names]), None)
+    policy = Policy("p", "v", DECLARED, (), (), rules(random, [*also, *(attributes[name] for name in names)]), None)
     budget = random.choice((None, None, 1, 12, 40))
     return Case(policy, budget, tuple(_facts(random, policy, names) for _ in range(requests)))
 

@@ -22,7 +22,7 @@ from pointsman.model.policy import Policy, Rule
 from pointsman.model.problem import Place
 from pointsman.policy.context import attributes_of, usable
 from pointsman.policy.decide import decide, walk
-from pointsman.policy.diagram import compile_policy
+from pointsman.policy.diagram import compile_policy, toward
 from pointsman.policy.flow import flows
 from pointsman.policy.restrict import restrict
 from tests.property import policies, proxy
@@ -91,6 +91,20 @@ def test_what_is_left_of_a_diagram_decides_as_all_of_it_does(seed: int) -> None:
             left = restrict(left, attribute, usable[attribute.name])
             assert proxy.label(walk(left, usable, [])) == proxy.label(expected)
         assert isinstance(left, Leaf)
+
+
+@settings(max_examples=EXAMPLES // 3, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.integers(0, 2**32))
+def test_toward_a_destination_the_diagram_decides_as_all_of_it_does(seed: int) -> None:
+    name = next(a for a in policies.EVERY if a.name == "destination.name")
+    case = policies.case(Random(seed), 4, (name, name))  # noqa: S311
+    compiled = compile_policy(case.policy, budget=case.budget)
+    for destination in ("", *policies.WORDS[:6]):
+        left = toward(compiled, destination)
+        for facts in case.requests:
+            usable = {**_usable(facts, case), name.name: destination}
+            assert proxy.label(walk(left, usable, [])) == proxy.label(walk(compiled.root, usable, []))
+            assert proxy.label(walk(left, _usable(facts, case), [])) == proxy.label(walk(left, usable, []))
 
 
 @settings(max_examples=EXAMPLES // 3, deadline=None, phases=(Phase.explicit, Phase.generate))

@@ -12,13 +12,12 @@ from pointsman.dataplane.http import ROUTES
 from pointsman.dataplane.inputs import inputs_of
 from pointsman.dataplane.leaves import MALFORMED, MISDIRECTED, Leaves
 from pointsman.dataplane.matcher import compile_node
-from pointsman.dataplane.towards import Towards
 from pointsman.dataplane.users import Classes
 from pointsman.model.attribute import Header, Type
 from pointsman.model.diagram import Leaf
 from pointsman.model.policy import Destination, Policy
 from pointsman.policy.context import attributes_of
-from pointsman.policy.diagram import Compiled
+from pointsman.policy.diagram import Compiled, toward
 
 
 def compile_routes(compiled: Compiled, leaves: Leaves, classes: Classes) -> Object:
@@ -97,7 +96,7 @@ class _Host:
 
     def __init__(self, compiled: Compiled, leaves: Leaves, classes: Classes) -> None:
         policy = compiled.policy
-        self._towards = Towards(compiled)
+        self._compiled = compiled
         self._inputs = inputs_of(attributes_of(policy))
         self._leaves = leaves
         self._classes = classes
@@ -144,10 +143,10 @@ class _Host:
         return {"matcher": _list([_entry(predicates.path_not_normal(), wrong)], then)}
 
     def _tree(self, destination: str) -> Object:
-        node = self._classes.rewrite(self._towards.diagram(destination))
+        node = self._classes.rewrite(toward(self._compiled, destination))
 
         def action(leaf: Leaf) -> Object:
-            return self._leaves.action(self._towards.place(destination, leaf), destination)
+            return self._leaves.action(leaf, destination)
 
         return action(node) if isinstance(node, Leaf) else {"matcher": compile_node(node, self._inputs, action)}
 

@@ -50,16 +50,6 @@ def toward(compiled: Compiled, destination: str) -> Node:
     return restrict(compiled.root, attribute, destination)
 
 
-def build(
-    rules: Sequence[Rule],
-    attributes: Iterable[Attribute],
-    budget: int | None = None,
-    given: Mapping[str, Value | Absent] | None = None,
-) -> Node:
-    """Return the diagram of rules, of which the first that holds decides; the last one always holds."""
-    return _build(rules, attributes, budget, given or {})[0]
-
-
 def _build(
     rules: Sequence[Rule],
     attributes: Iterable[Attribute],

@@ -11,7 +11,7 @@ Fact = Value | Absent
 
 
 def restrict(node: Node, attribute: Attribute, fact: Fact) -> Node:
-    """Return the diagram for requests with this fact."""
+    """Return the diagram for requests with this fact. A part that does not ask for it is the very same node."""
     return _Restricted(attribute.name, usable(attribute, fact)).of(node)
 
 
@@ -40,22 +40,25 @@ class _Restricted:
                 own = {value: self.of(case) for value, case in cases.items()}
                 rest, without = self.of(other), self.of(absent)
                 same = all(case is rest for case in (*own.values(), without))
-                return rest if same else Switch(name, own, rest, without)
+                kept = (own, rest, without) == (cases, other, absent)
+                return rest if same else node if kept else Switch(name, own, rest, without)
             case Prefixes(name, starts, lengths, other, absent):
                 if name == self._name:
                     return self.of(self._by_prefix(node))
                 own_starts = {text: self.of(case) for text, case in starts.items()}
                 rest, without = self.of(other), self.of(absent)
                 same = all(case is rest for case in (*own_starts.values(), without))
-                return rest if same else Prefixes(name, own_starts, lengths, rest, without)
+                kept = (own_starts, rest, without) == (starts, other, absent)
+                return rest if same else node if kept else Prefixes(name, own_starts, lengths, rest, without)
             case Branch(atom, yes, no, absent):
                 if atom.attribute == self._name:
                     fact = self._fact
                     return self.of(absent if isinstance(fact, Absent) else yes if holds(atom.test, fact) else no)
                 ways = (self.of(yes), self.of(no), self.of(absent))
-                return ways[0] if ways[0] is ways[1] is ways[2] else Branch(atom, *ways)
-            case Listing(entries):
-                return self._listing(entries)
+                same, kept = ways[0] is ways[1] is ways[2], ways == (yes, no, absent)
+                return ways[0] if same else node if kept else Branch(atom, *ways)
+            case Listing():
+                return self._listing(node)
 
     def _by_prefix(self, node: Prefixes) -> Node:
         if not isinstance(self._fact, str):
@@ -64,9 +67,9 @@ class _Restricted:
         start = next(fitting, None)
         return node.other if start is None else node.cases[start]
 
-    def _listing(self, entries: tuple[tuple[Formula, Node], ...]) -> Node:
+    def _listing(self, node: Listing) -> Node:
         kept: list[tuple[Formula, Node]] = []
-        for formula, then in entries:
+        for formula, then in node.entries:
             left = substitute(formula, self._name, self._fact)
             if left == FALSE:
                 continue
@@ -77,11 +80,9 @@ class _Restricted:
                 break
         else:
             kept.append((TRUE, Next()))
-        return (
-            kept[0][1]
-            if kept[0][0] == TRUE and (len(kept) == 1 or isinstance(kept[0][1], Leaf))
-            else Listing(tuple(kept))
-        )
+        if kept[0][0] == TRUE and (len(kept) == 1 or isinstance(kept[0][1], Leaf)):
+            return kept[0][1]
+        return node if tuple(kept) == node.entries else Listing(tuple(kept))
 
 
 def substitute(formula: Formula, name: str, fact: Fact) -> Formula:

@@ -163,6 +163,16 @@ def test_a_destination_sees_only_its_rules() -> None:
     assert _rules(toward(compiled, "")) == {2}
 
 
+def test_a_diagram_that_does_not_ask_for_the_destination_is_the_same_toward_each() -> None:
+    one = policy(
+        (And((is_("user.name", "ann"), Atom("request.path", Prefix("/a")))), "x"),
+        (Or((is_("user.role", "admin"), Atom("user.level", AtLeast(5)))), "y"),
+    )
+    for budget in (None, 0):
+        compiled = compile_policy(one, budget=budget)
+        assert toward(compiled, "a") is compiled.root
+
+
 def test_a_budget_of_nothing_still_decides_the_same() -> None:
     one = policy(
         (And((is_("user.name", "ann"), Atom("request.path", Prefix("/a")))), "x"),
