@@ -17,15 +17,22 @@ TCP_USER_TIMEOUT = 18  # RFC 5482
 # In seconds: when a connection counts as lost whose gateway or origin went silent. It also ends one whose origin takes
 # nothing for as long, so it is no shorter.
 SILENT = 20
+_REQUESTS = 8192
 
 
-def compile_clusters(lanes: Iterable[Lane], entries: Iterable[Entry], observe: bool = False) -> list[Object]:
+def compile_clusters(
+    lanes: Iterable[Lane],
+    entries: Iterable[Entry],
+    observe: bool = False,
+    retried: frozenset[str] = frozenset(),
+) -> list[Object]:
     """Return a cluster for each lane, and one for each entry whose plain TCP flows a lane carries.
 
     To observe takes one more, which is bound to nothing: what goes through it leaves as the host would have sent it.
+    `retried` are the profiles whose requests may go again by the next lane.
     """
     by_name = {lane.cluster: lane for lane in sorted(lanes, key=lambda lane: lane.cluster)}
-    bound = [_cluster(name, lane.cluster, _binding(lane)) for name, lane in by_name.items()]
+    bound = [_cluster(name, lane.cluster, _binding(lane), lane.profile in retried) for name, lane in by_name.items()]
     for entry in entries:
         if entry.lane in by_name:
             bound.append(_cluster(entry_cluster(entry.port), entry.lane, _binding(by_name[entry.lane])))
@@ -37,7 +44,7 @@ def entry_cluster(port: int | str) -> str:
     return f"entry-{port}"
 
 
-def _cluster(name: str, lane: str, binding: Object | None) -> Object:
+def _cluster(name: str, lane: str, binding: Object | None, retried: bool = False) -> Object:
     bound: Object = {} if binding is None else {"upstream_bind_config": binding}
     return typed(
         "envoy.config.cluster.v3.Cluster",
@@ -55,8 +62,9 @@ def _cluster(name: str, lane: str, binding: Object | None) -> Object:
                 {
                     "max_connections": 4096,
                     "max_pending_requests": 1024,
-                    "max_requests": 8192,
-                    "max_retries": 0,
+                    "max_requests": _REQUESTS,
+                    # every request of a lane that dies goes again at once
+                    "max_retries": _REQUESTS if retried else 0,
                     "track_remaining": True,
                 }
             ]

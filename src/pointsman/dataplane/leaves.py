@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pointsman.dataplane.asking import asking_route
 from pointsman.dataplane.clusters import OBSERVED
 from pointsman.dataplane.envoy import Json, Object, extension, typed
+from pointsman.dataplane.failover import by_method, in_turn
 from pointsman.dataplane.inputs import ask, header_input, inputs_of, negation
 from pointsman.dataplane.limits import limited, route_facts
 from pointsman.model.attribute import AbsentDeny
@@ -22,14 +23,16 @@ UNAVAILABLE = 503
 
 Ways = Mapping[str, Lane | str]
 Holders = Mapping[str, Mapping[str, Lane]]
+Nexts = Mapping[str, tuple[Lane, ...]]
 
 
 class Leaves:
     """The routes of a policy. `ways` holds for each profile its lane now, or why it has none.
 
     `holders` are by profile those that have a lane of their own, by the text that tells them apart in the proxy. All
-    others ask for one, where `asks` says that somebody can make it. While it is only observed, every request leaves as
-    if nobody had decided, and its record says what was decided.
+    others ask for one, where `asks` says that somebody can make it. `nexts` are by a lane's cluster the lanes that
+    take over what it does not answer. While it is only observed, every request leaves as if nobody had decided, and
+    its record says what was decided.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Leaves:
         observe: bool = False,
         holders: Holders | None = None,
         asks: bool = False,
+        nexts: Nexts | None = None,
     ) -> None:
         self._policy = policy
         self._profiles = {profile.name: profile for profile in policy.profiles}
@@ -46,6 +50,7 @@ class Leaves:
         self._observe = observe
         self._holders = holders or {}
         self._asks = asks
+        self._nexts = nexts or {}
         self._made: dict[tuple[int, str, str], Object] = {}
 
     def action(self, leaf: Leaf, destination: str) -> Object:
@@ -111,8 +116,13 @@ class Leaves:
         return _route(rule, asking_route(rule, profile.name) | _counted(profile, destination))
 
     def _by(self, lane: Lane, profile: Profile, rule: str, destination: str) -> Object:
+        counted = _counted(profile, destination)
+        if nexts := self._nexts.get(lane.cluster, ()):
+            twice: Object = {"route": in_turn((lane, *nexts), idempotent=True)}
+            once: Object = {"route": in_turn((lane, *nexts), idempotent=False)}
+            return by_method(_route(rule, twice | counted), _route(rule, once | counted))
         way: Object = {"route": {"cluster": lane.cluster, "timeout": "0s"}}
-        return _route(rule, way | _counted(profile, destination))
+        return _route(rule, way | counted)
 
 
 def _counted(profile: Profile, destination: str) -> Object:

@@ -9,13 +9,13 @@ from pointsman.dataplane.bootstrap import compile_bootstrap
 from pointsman.dataplane.clusters import compile_clusters
 from pointsman.dataplane.entries import user_classes
 from pointsman.dataplane.envoy import Json, Object, Settings, text
-from pointsman.dataplane.leaves import Holders, Leaves, Ways
+from pointsman.dataplane.leaves import Holders, Leaves, Nexts, Ways
 from pointsman.dataplane.listeners import compile_listeners
 from pointsman.dataplane.routes import compile_routes
 from pointsman.dataplane.users import Classes
 from pointsman.model.entry import Entry
 from pointsman.model.policy import Policy
-from pointsman.model.profile import Who
+from pointsman.model.profile import OnFailure, Who
 from pointsman.model.tunnel import Lane
 from pointsman.policy.diagram import Compiled
 
@@ -62,22 +62,25 @@ def compile_envoy(
     settings: Settings,
     holders: Holders | None = None,
     routes: Resource | None = None,
+    nexts: Nexts | None = None,
 ) -> EnvoyFiles:
     """Return the files for this policy.
 
     `ways` holds each profile's lane now, or why it has none, and `holders` by profile those with one of their own;
-    `lanes` are all that may carry traffic, those that still drain among them. With `routes` these stay as they are.
+    `nexts` are by a lane's cluster those that take over from it; `lanes` are all that may carry traffic, those that
+    still drain among them. With `routes` these stay as they are.
     """
     policy = compiled.policy
     ports = tuple(entries)
     usable = tuple(lane for lane in lanes if lane.sources)
     classes = user_classes(ports)
     known = _told_apart(policy, holders or {}, classes)
-    leaves = Leaves(policy, ways, settings.observe, known, bool(settings.asked))
+    leaves = Leaves(policy, ways, settings.observe, known, bool(settings.asked), nexts)
+    retried = frozenset(profile.name for profile in policy.profiles if profile.on_failure is OnFailure.NEXT)
     asking = [asking_cluster(settings.asked)] if settings.asked else []
     return EnvoyFiles(
         text(compile_bootstrap(settings)),
-        _resource([*compile_clusters(usable, ports, settings.observe), *asking]),
+        _resource([*compile_clusters(usable, ports, settings.observe, retried), *asking]),
         _resource(compile_listeners(policy, ports, settings)),
         routes or _resource([compile_routes(compiled, leaves, Classes(classes))]),
     )

@@ -61,6 +61,33 @@ class Limits:
     bandwidth: int | None = None
 
 
+class Choose(StrEnum):
+    """Which of the tunnels that fit comes first; what is equal by it is settled by a hash.
+
+    NEAREST        the weakest level that is enough
+    ORDERED        as `select.names` lists them
+    WEIGHTED       by the hash alone, in proportion to each tunnel's weight
+    LEAST_LATENCY  the one whose probes are answered fastest
+    CHEAPEST       the lowest cost
+    SPREAD         by the hash alone
+    """
+
+    NEAREST = "nearest"
+    ORDERED = "ordered"
+    WEIGHTED = "weighted"
+    LEAST_LATENCY = "least-latency"
+    CHEAPEST = "cheapest"
+    SPREAD = "spread"
+
+
+class OnMove(StrEnum):
+    """What happens to connections through a tunnel that its profile has left for another one."""
+
+    KEEP = "keep"
+    DRAIN = "drain"
+    RESET = "reset"
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """When a path is dead, alive again, degraded. `interval` and `latency` are seconds, `loss` is a part of 1.
@@ -111,6 +138,8 @@ class Holding:
 class Profile:
     """A tunnel profile: what a tunnel must offer, and how it treats the request.
 
+    `fail_back` is for how many seconds a better tunnel must have been well before the profile goes back to it, None for
+    never; `drain_within` for how many more those connections live that `on_move` says are drained.
     `dedicated`: the profile as a whole holds one tunnel of the pool; `holding`: each of its holders has one of its own.
     """
 
@@ -123,3 +152,7 @@ class Profile:
     on_failure: OnFailure = OnFailure.BLOCK
     holding: Holding | None = None
     health: Health = Health()
+    choose: Choose = Choose.NEAREST
+    fail_back: float | None = 30.0
+    on_move: OnMove = OnMove.DRAIN
+    drain_within: float = 30.0

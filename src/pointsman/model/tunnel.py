@@ -54,6 +54,8 @@ class Entry:
     file: str = ""
     device: str = ""
     probe: str = ""
+    cost: int = 0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Tunnel:
     mtu: int
     why: str = ""
     probe: str = ""
+    cost: int = 0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

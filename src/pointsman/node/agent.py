@@ -4,7 +4,9 @@ Whatever happens to it, the kernel and the proxy go on as they were told last. A
 """
 
 import asyncio
+import math
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from pointsman.node import memory as memories
 from pointsman.node.apply import Host
 from pointsman.node.busy import Busy
 from pointsman.node.config import Node
+from pointsman.node.draining import drained
 from pointsman.node.fleet import Fleet
 from pointsman.node.holdings import Holdings
 from pointsman.node.ledger import Ledger
@@ -36,10 +39,14 @@ from pointsman.node.workshop import Workshop
 from pointsman.system import dns
 from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
+from pointsman.tunnels.moves import Standing, standings
 
 EVERY = 1.0
 WHILE_STARTING = 0.1
-DRAIN = 30.0
+
+
+# All that a plan hangs on: the same again is the same plan
+Asked = tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...], Holdings, Mapping[str, str]]
 
 
 class Agent:
@@ -59,9 +66,10 @@ class Agent:
         self._log = log
         self._settings = settings(node, paths)
         self._plan: Plan | None = None
-        self._asked: tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...], Holdings] | None = None
+        self._asked: Asked | None = None
         self._lanes: tuple[Lane, ...] = ()
         self._draining: dict[Lane, float] = {}
+        self._standings: dict[str, Standing] = {}
         self._carrying: dict[str, tuple[str, ...]] = {}
         self._ledger = Ledger(paths.records, log)
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
@@ -264,26 +272,28 @@ class Agent:
         tables = memories.numbered(self.memory.tables, kinds, memories.TABLES)
         known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
         remembered = replace(self.memory, tables=tables)
-        until = dict.fromkeys(self._lanes, now + DRAIN) | self._draining
+        until = dict.fromkeys(self._lanes, math.inf) | self._draining
         old = [lane for lane, end in until.items() if end > now]
         trees = self._names.placed(self._trees)
         holdings = self.provision.holdings
-        asked = (trees, self._fleet.tunnels(known), remembered, tuple(old), holdings)
+        tunnels = self._fleet.tunnels(known)
+        carrying = {t.name: t.sources for t in tunnels if t.state.carries and t.kind is not Kind.DIRECT}
+        lost = [source for name, were in self._carrying.items() if carrying.get(name) != were for source in were]
+        await asyncio.to_thread(self._host.cut, lost)  # what waits there goes by the next lane, as its route says
+        asked = (trees, tunnels, remembered, tuple(old), holdings, self._stand(trees.policy, tunnels, now))
         routes = self._plan.envoy.routes if lanes_only and self._plan is not None else None
         plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked, routes)
-        self._draining = {lane: until[lane] for lane in plan.lanes if lane not in plan.wanted}
         self._remember(plan.memory)
         glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
-        carrying = {t.name: t.sources for t in asked[1] if t.state.carries and t.kind is not Kind.DIRECT}
-        lost = [source for name, old in self._carrying.items() if carrying.get(name) != old for source in old]
         await asyncio.to_thread(self._host.cut, lost)
         self._carrying = carrying
+        await self._drain(plan, trees.policy, now)
         self._tell(plan)
         self._plan, self._lanes = plan, plan.lanes
-        self._asked = None if lanes_only else (trees, asked[1], self.memory, tuple(old), holdings)
+        self._asked = None if lanes_only else (trees, tunnels, self.memory, tuple(old), holdings, asked[5])
         self._names.turn(trees.policy)
-        self._prober.watch(targets(trees.policy, asked[1]))
+        self._prober.watch(targets(trees.policy, tunnels))
 
     async def _work_out(
         self,
@@ -292,10 +302,35 @@ class Agent:
         memory: memories.Memory,
         old: tuple[Lane, ...],
         holdings: Holdings,
+        stays: Mapping[str, str],
         routes: Resource | None,
     ) -> Plan:
         settings = self._settings
-        return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes)
+        return await asyncio.to_thread(
+            make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes, stays
+        )
+
+    def _stand(self, policy: Policy, tunnels: tuple[Tunnel, ...], now: float) -> dict[str, str]:
+        """Return by profile the tunnel that it stays on; while tunnels are on their way up none settles."""
+        pooled = [profile for profile in policy.profiles if profile.holding is None]
+        latency = {name: pulse.latency for name, (pulse, _) in self._prober.pulses.items() if pulse.latency is not None}
+        found = standings(pooled, tunnels, self.memory.leases, latency, self._standings, now)
+        ready = self.ready
+        self._standings = {name: one for name, one in found.items() if ready or name in self._standings}
+        return {name: standing.tunnel for name, standing in self._standings.items()}
+
+    async def _drain(self, plan: Plan, policy: Policy, now: float) -> None:
+        """End what is still on lanes that were left, when its time is over."""
+        before = self._plan.first if self._plan is not None else frozenset()
+        gone = (lane for lane in plan.lanes if lane not in plan.wanted)
+        left = {lane for lane in (*before, *gone) if lane not in plan.first}
+        ends = {lane: end for lane, end in self._draining.items() if lane not in plan.first}
+        self._draining = drained(plan.lanes, left, ends, policy.profiles, now)
+        over = {lane for lane, end in self._draining.items() if end <= now}
+        over |= await asyncio.to_thread(self._host.idle, [x for x, end in self._draining.items() if end == math.inf])
+        await asyncio.to_thread(self._host.end, over)
+        standing = {lane for lane in over if lane in plan.wanted}
+        self._draining = {x: now if x in over else end for x, end in self._draining.items() if x not in standing}
 
     def _tell(self, plan: Plan) -> None:
         before = self._plan.ways if self._plan else {}

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
-from pointsman.dataplane.guard import FRAMES, TABLE, GuardSpec, guard_text, removal_text
+from pointsman.dataplane.guard import FRAMES, MASK, TABLE, GuardSpec, guard_text, removal_text
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
 from pointsman.model.routing import Drop, Put, Routing
+from pointsman.model.tunnel import Lane
 from pointsman.node.config import Node
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, closed_guard
@@ -60,6 +61,15 @@ class Host:
         """End what was sent from these addresses of lost tunnels: it would wait for answers that cannot come."""
         for source in sources:
             connections.reset_from(source)
+
+    def end(self, lanes: Iterable[Lane]) -> None:
+        """End what is under way on these lanes."""
+        for lane in lanes:
+            connections.reset_marked(lane.mark, MASK)
+
+    def idle(self, lanes: Iterable[Lane]) -> set[Lane]:
+        """Return those of these lanes that no connection is on."""
+        return {lane for lane in lanes if not connections.any_marked(lane.mark, MASK)}
 
     def tend_proxy(self) -> bool:
         """Start the proxy again if it has ended; return whether that was so."""

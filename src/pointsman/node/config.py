@@ -53,6 +53,8 @@ class Offer(_Form):
     file: StrictStr = ""
     device: StrictStr = ""
     probe: StrictStr = ""
+    cost: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
+    weight: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
 
 
 class NodeDocument(_Form):
@@ -256,4 +258,6 @@ def _entry(offer: Offer, folder: Path) -> Entry:
         file=str(folder / offer.file) if offer.file else "",
         device=offer.device,
         probe=offer.probe,
+        cost=offer.cost,
+        weight=offer.weight,
     )

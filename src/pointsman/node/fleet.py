@@ -108,6 +108,8 @@ class Fleet:
             mtu=seen.mtu,
             why=life.why,
             probe=entry.probe,
+            cost=entry.cost,
+            weight=entry.weight,
         )
 
     def _judged(self, name: str, seen: Observation) -> Observation:

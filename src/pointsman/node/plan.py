@@ -12,6 +12,7 @@ from pointsman.dataplane.routing import want_routing
 from pointsman.dataplane.treatment import treatments
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
+from pointsman.model.profile import OnFailure
 from pointsman.model.routing import Routing
 from pointsman.model.tunnel import Kind, Lane, Tunnel
 from pointsman.node.config import Node
@@ -25,16 +26,21 @@ from pointsman.tunnels.select import Chosen, Selection, misfit
 SHIFT = (MASK & -MASK).bit_length() - 1
 ROOT = 0
 DNS = 53
+STANDBY = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One consistent picture. `ways` holds each profile's lane, or why it has none; `wanted` are lanes not to drain."""
+    """One consistent picture. `ways` holds each profile's lane, or why it has none.
+
+    `first` are the lanes that requests are sent to first; `wanted` are these and those that stand by for them.
+    """
 
     memory: Memory
     selections: Mapping[str, Selection]
     ways: Mapping[str, Lane | str]
     lanes: tuple[Lane, ...]
+    first: frozenset[Lane]
     wanted: frozenset[Lane]
     guard: GuardSpec
     routing: Routing
@@ -50,15 +56,17 @@ def make_plan(
     draining: Iterable[Lane] = (),
     holdings: Holdings = NOBODY,
     routes: Resource | None = None,
+    stays: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return what should be there. `draining` are lanes that requests may still be on.
 
     With `routes` these stay as they are: what is new can be used by requests that ask, before the tree knows of it.
+    `stays` are by profile the tunnels that they are on.
     """
     policy = trees.policy
     pooled = [profile for profile in policy.profiles if profile.holding is None]
     made = holdings.names
-    assignment = assign(pooled, [tunnel for tunnel in tunnels if tunnel.name not in made], memory.leases)
+    assignment = assign(pooled, [tunnel for tunnel in tunnels if tunnel.name not in made], memory.leases, stays)
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
     held = held_lanes(policy, holdings, by_name)
     chosen = {
@@ -66,12 +74,24 @@ def make_plan(
         for name, selection in assignment.selections.items()
         if isinstance(selection, Chosen)
     }
+    backups = {p.name: standby(assignment.selections[p.name]) for p in pooled if p.on_failure is OnFailure.NEXT}
+    backed = [(name, backup) for name, found in backups.items() for backup in found]
     before = tuple(draining)
-    wanted = [*(f"{name}@{tunnel.name}" for name, tunnel in chosen.items()), *(f"{p}@{t}" for p, t in held)]
+    wanted = [
+        *(f"{p}@{t}" for p, t in backed),
+        *(f"{name}@{tunnel.name}" for name, tunnel in chosen.items()),
+        *(f"{p}@{t}" for p, t in held),
+    ]
     numbers = numbered(memory.lanes, [*wanted, *(lane.cluster for lane in before)], LANES)
     fresh = {name: _lane(name, tunnel, numbers) for name, tunnel in chosen.items()}
     own = {(profile, name): _lane(profile, by_name[name], numbers) for profile, name in held}
-    now = (*fresh.values(), *own.values())
+    behind = {(profile, name): _lane(profile, by_name[name], numbers) for profile, name in backed}
+    nexts = {
+        lane.cluster: tuple(behind[name, t] for t in backups.get(name, ()) if by_name[t].state.carries)
+        for name, lane in fresh.items()
+    }
+    first = frozenset({*fresh.values(), *own.values()})
+    now = first | frozenset(behind.values())
     old = tuple(lane for lane in before if lane not in now and _stands(lane, by_name))
     lanes = tuple(sorted((*now, *old), key=lambda lane: lane.mark))
     holders = by_holder(holdings, own, by_name)
@@ -118,11 +138,12 @@ def make_plan(
         selections=assignment.selections,
         ways=ways,
         lanes=lanes,
-        wanted=frozenset(now),
+        first=first,
+        wanted=now,
         guard=guard,
         routing=want_routing(tunnels, lanes, MASK),
         envoy=compile_envoy(
-            trees.compiled, ways, lanes, ports, replace(settings, observe=memory.observe), holders, routes
+            trees.compiled, ways, lanes, ports, replace(settings, observe=memory.observe), holders, routes, nexts
         ),
     )
 
@@ -166,6 +187,13 @@ def why_none(selection: Selection) -> str:
         {found.label for found in rejected.objections} <= {"state", "pinned"} for rejected in selection.rejected
     )
     return "its tunnel is not up" if fitting else "no tunnel fits it"
+
+
+def standby(selection: Selection) -> tuple[str, ...]:
+    """Return the next tunnels of a profile, whose lanes are ready beforehand; those first that carry now."""
+    then = selection.then if isinstance(selection, Chosen) else ()
+    down = (one.tunnel for one in selection.rejected if {found.label for found in one.objections} == {"state"})
+    return (*then, *down)[:STANDBY]
 
 
 def _lane(profile: str, tunnel: Tunnel, numbers: Mapping[str, int]) -> Lane:

@@ -1,7 +1,20 @@
 """The profiles that a policy declares, from the document to the model."""
 
 from pointsman.model.problem import Place
-from pointsman.model.profile import Health, Holding, Level, Limits, OnFailure, Profile, Qos, Rate, Selector, Who
+from pointsman.model.profile import (
+    Choose,
+    Health,
+    Holding,
+    Level,
+    Limits,
+    OnFailure,
+    OnMove,
+    Profile,
+    Qos,
+    Rate,
+    Selector,
+    Who,
+)
 from pointsman.policy.check import Findings
 from pointsman.policy.document import Document
 from pointsman.policy.schema import HealthSpec, PerAttribute, ProfileSpec, RateSpec
@@ -58,6 +71,10 @@ def _profile(spec: ProfileSpec) -> Profile:
         OnFailure(spec.on_failure),
         _holding(spec),
         _health(spec.health),
+        Choose(spec.choose),
+        None if spec.fail_back == "never" else seconds(spec.fail_back.after),
+        OnMove(spec.on_move),
+        seconds(spec.drain_within),
     )
 
 
@@ -99,5 +116,10 @@ def _check(spec: ProfileSpec, at: int, document: Document, found: Findings) -> N
             f"`{spec.health.interval}` is not between 50ms and 1h",
         )
     names = spec.select.names
+    if spec.choose == "ordered" and not names:
+        place = document.find("profiles", at, "choose")
+        found.add(
+            place, "no-order", "`ordered` needs an order", "list the tunnels in `select.names`, the first one first"
+        )
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.add(document.find("profiles", at, "select", "names"), "duplicate-name", f"tunnel `{name}` is named twice")

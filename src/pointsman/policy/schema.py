@@ -164,6 +164,12 @@ class HealthSpec(_Part):
     latency: Span | None = None
 
 
+class FailBack(_Part):
+    """For how long a better tunnel must have been well before the profile goes back to it."""
+
+    after: Time = "30s"
+
+
 class ProfileSpec(_Part):
     """How a request travels."""
 
@@ -179,6 +185,10 @@ class ProfileSpec(_Part):
     limits: LimitsSpec = LimitsSpec()
     on_failure: Literal["block", "next"] = "block"
     health: HealthSpec = HealthSpec()
+    choose: Literal["nearest", "ordered", "weighted", "least-latency", "cheapest", "spread"] = "nearest"
+    fail_back: FailBack | Literal["never"] = FailBack()
+    on_move: Literal["keep", "drain", "reset"] = "drain"
+    drain_within: Time = "30s"
 
 
 class RuleSpec(_Part):

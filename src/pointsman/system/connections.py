@@ -75,6 +75,24 @@ def reset_from(address: str) -> None:
         raise Fault("connections", f"reset the connections from {address}", done.stderr.strip())
 
 
+def reset_marked(mark: int, mask: int) -> None:
+    """End every TCP connection whose packets carry this mark."""
+    _marked("reset the connections", mark, mask, "-K")
+
+
+def any_marked(mark: int, mask: int) -> bool:
+    """Return whether there is an established TCP connection whose packets carry this mark."""
+    return bool(_marked("list the connections", mark, mask, "-H", "state", "established").strip())
+
+
+def _marked(tried: str, mark: int, mask: int, *more: str) -> str:
+    command = ["ss", "-n", "-t", *more, f"fwmark = {mark:#x}/{mask:#x}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Fault("connections", f"{tried} with mark {mark:#x}", done.stderr.strip())
+    return done.stdout
+
+
 def _point(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 

@@ -16,18 +16,25 @@ class Assignment:
     selections: Mapping[str, Selection]
 
 
-def assign(profiles: Iterable[Profile], tunnels: Iterable[Tunnel], leases: Iterable[Lease]) -> Assignment:
+def assign(
+    profiles: Iterable[Profile],
+    tunnels: Iterable[Tunnel],
+    leases: Iterable[Lease],
+    stays: Mapping[str, str] | None = None,
+    latency: Mapping[str, float] | None = None,
+) -> Assignment:
     """Give every profile its tunnel; dedicated profiles choose first, in order of name.
 
-    A lease that still fits stays, also while its tunnel is down: a short outage must not hand a dedicated
-    tunnel to somebody else. Only a holder with `onFailure: next` gives up a tunnel that is down.
+    `stays` are by profile the tunnels that they are on, `latency` is in seconds by tunnel. A lease that still fits
+    stays, also while its tunnel is down: a short outage must not hand a dedicated tunnel to somebody else. Only a
+    holder with `onFailure: next` gives up a tunnel that is down.
     """
     wanted = sorted(profiles, key=lambda profile: (not profile.dedicated, profile.name))
     offered = tuple(tunnels)
     held = list(_kept(wanted, offered, leases))
     selections: dict[str, Selection] = {}
     for profile in wanted:
-        selection = select(profile, offered, held, profile.name)
+        selection = select(profile, offered, held, profile.name, (stays or {}).get(profile.name, ""), latency)
         selections[profile.name] = selection
         lease = Lease(selection.tunnel, profile.name) if isinstance(selection, Chosen) else None
         if lease and profile.dedicated and lease not in held:

@@ -1,10 +1,11 @@
 """Which tunnel a profile gets, and for every other tunnel all the reasons why not."""
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pointsman.model.profile import OnFailure, Profile
+from pointsman.model.profile import Choose, OnFailure, Profile
 from pointsman.model.tunnel import Kind, Lease, State, Tunnel
 
 
@@ -29,10 +30,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The tunnel to use. A tunnel that raises no objection and yet is in `rejected` came second."""
+    """The tunnel to use, and in order those that could take over at once. They are in `rejected` for coming second."""
 
     tunnel: str
     rejected: tuple[Rejected, ...]
+    then: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +47,27 @@ class NoTunnel:
 Selection = Chosen | NoTunnel
 
 
-def select(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease], flow: str) -> Selection:
-    """Choose the tunnel nearest to what the profile asks for that raises no objection.
+def select(
+    profile: Profile,
+    tunnels: Iterable[Tunnel],
+    leases: Iterable[Lease],
+    flow: str,
+    stays: str = "",
+    latency: Mapping[str, float] | None = None,
+) -> Selection:
+    """Choose the tunnel that comes first by what the profile says and raises no objection.
 
-    A tunnel much stronger than needed comes after one that is just strong enough; equals are settled by a hash
-    of flow and tunnel, so that the same question always gets the same answer, and one tunnel coming or going
-    moves no flow of another. A profile with `onFailure: block` stays with its first choice while that is down;
-    with `next` it takes the next tunnel that is up, and a degraded one where none is.
+    By itself that is the nearest to what it asks for: a tunnel much stronger than needed comes after one that is just
+    strong enough. Equals are settled by a hash of flow and tunnel, so that the same question always gets the same
+    answer, and one tunnel coming or going moves no flow of another. The tunnel that `stays` comes first as long as it
+    carries. `latency` is in seconds, by tunnel. A profile with `onFailure: block` stays with its first choice while
+    that is down; with `next` it takes the next tunnel that is up, and a degraded one where none is.
     """
     held = tuple(leases)
     judged = [(tunnel, unfit(tunnel, profile, held)) for tunnel in tunnels]
     order = sorted(
         (tunnel for tunnel, found in judged if not found),
-        key=lambda tunnel: (tunnel.level - profile.encryption, _spread(flow, tunnel.name), tunnel.name),
+        key=lambda tunnel: (*_rank(tunnel, profile, flow, latency or {}), tunnel.name),
     )
     first = order[0].name if order else ""
     pinned = profile.on_failure is OnFailure.BLOCK
@@ -66,13 +76,14 @@ def select(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease],
         for tunnel, found in judged
     }
     free = [tunnel for tunnel in order if not against[tunnel.name]]
-    best = min(free, key=lambda tunnel: tunnel.state is State.DEGRADED).name if free else None
+    free.sort(key=lambda tunnel: (tunnel.name != stays, tunnel.state is State.DEGRADED))
+    best, *then = [tunnel.name for tunnel in free] or [""]
     rejected = tuple(
         Rejected(name, found or (Objection("second", f"`{best}` comes first"),))
         for name, found in sorted(against.items())
         if name != best
     )
-    return NoTunnel(rejected) if best is None else Chosen(best, rejected)
+    return Chosen(best, rejected, tuple(then)) if best else NoTunnel(rejected)
 
 
 def unfit(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:
@@ -120,5 +131,25 @@ def _pinned(first: str, tunnel: Tunnel) -> tuple[Objection, ...]:
     return (Objection("pinned", f"`{first}` comes first, and `onFailure` is `block`"),)
 
 
-def _spread(flow: str, tunnel: str) -> bytes:
-    return hashlib.sha256(f"{flow}\0{tunnel}".encode()).digest()
+def _rank(tunnel: Tunnel, profile: Profile, flow: str, latency: Mapping[str, float]) -> tuple[float, ...]:
+    spread = _spread(flow, tunnel.name)
+    near = float(tunnel.level - profile.encryption)
+    match profile.choose:
+        case Choose.NEAREST:
+            return near, spread
+        case Choose.ORDERED:
+            return float(profile.selector.names.index(tunnel.name)), spread
+        case Choose.WEIGHTED:  # rendezvous hashing with weights: Schindelhauer, Schomaker, SPAA 2005
+            return -math.log(spread) / tunnel.weight, spread
+        case Choose.LEAST_LATENCY:
+            return latency.get(tunnel.name, math.inf), near, spread
+        case Choose.CHEAPEST:
+            return float(tunnel.cost), near, spread
+        case Choose.SPREAD:
+            return (spread,)
+
+
+def _spread(flow: str, tunnel: str) -> float:
+    """Return a number above 0 and up to 1 that hangs on both alone."""
+    drawn = hashlib.blake2b(f"{flow}\0{tunnel}".encode(), digest_size=8).digest()
+    return (int.from_bytes(drawn) + 1) / (1 << 64)

@@ -106,10 +106,14 @@ class Proxy:
     ports: tuple[Entry, ...]
 
     def files(
-        self, of: Policy, ways: Mapping[str, Lane | str] | None = None, lanes: tuple[Lane, ...] = ()
+        self,
+        of: Policy,
+        ways: Mapping[str, Lane | str] | None = None,
+        lanes: tuple[Lane, ...] = (),
+        nexts: Mapping[str, tuple[Lane, ...]] | None = None,
     ) -> EnvoyFiles:
         chosen = WAYS if ways is None else ways
-        return compile_envoy(compile_policy(of), chosen, lanes or LANES, self.ports, settings(self.place))
+        return compile_envoy(compile_policy(of), chosen, lanes or LANES, self.ports, settings(self.place), nexts=nexts)
 
     def publish(self, files: EnvoyFiles) -> None:
         envoy.publish(self.place, files.named(), files.versions())

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from pointsman.model.profile import Level, OnFailure, Profile, Selector
+from pointsman.model.profile import Choose, Level, OnFailure, Profile, Selector
 from pointsman.model.tunnel import Kind, Lease, State
 from pointsman.tunnels.leases import assign
 from pointsman.tunnels.select import Chosen, NoTunnel, Objection, Rejected, Selection, select
@@ -137,7 +139,63 @@ def test_a_degraded_tunnel_comes_after_those_that_are_up_and_before_none() -> No
     near, far = tunnel("near", state=State.DEGRADED), tunnel("far", level=Level.QUANTUM)
 
     assert select(profile, [near, far], (), "f") == Chosen(
-        "far", (Rejected("near", (Objection("second", "`far` comes first"),)),)
+        "far", (Rejected("near", (Objection("second", "`far` comes first"),)),), ("near",)
     )
     assert select(profile, [near, tunnel("far", state=State.FAILED)], (), "f").rejected[0].tunnel == "far"
     assert reasons(select(STRONG, [near, far], (), "f")) == {"far": ["`near` comes first, and `onFailure` is `block`"]}
+
+
+@pytest.mark.parametrize(
+    ("choose", "first"),
+    [
+        (Choose.NEAREST, "near"),
+        (Choose.ORDERED, "listed"),
+        (Choose.CHEAPEST, "cheap"),
+        (Choose.LEAST_LATENCY, "fast"),
+    ],
+)
+def test_what_comes_first_is_what_the_profile_says_and_the_next_stand_in_order(choose: Choose, first: str) -> None:
+    tunnels = [
+        tunnel("near", level=Level.STRONG, cost=9),
+        tunnel("cheap", level=Level.QUANTUM, cost=1),
+        tunnel("fast", level=Level.QUANTUM, cost=8),
+        tunnel("listed", level=Level.QUANTUM, cost=9),
+    ]
+    names = ("listed", "near", "fast", "cheap")
+    profile = Profile("p", Level.STRONG, Selector(names=names), on_failure=OnFailure.NEXT, choose=choose)
+    latency = {"near": 0.2, "cheap": 0.3, "fast": 0.1}
+
+    selection = select(profile, tunnels, (), "f", latency=latency)
+
+    assert isinstance(selection, Chosen)
+    assert selection.tunnel == first
+    assert sorted((selection.tunnel, *selection.then)) == sorted(names)
+    if choose is Choose.ORDERED:
+        assert selection.then == names[1:]
+    if choose is Choose.LEAST_LATENCY:
+        assert selection.then == ("near", "cheap", "listed")
+
+
+def test_weights_share_out_flows_and_a_spread_does_not_look_at_levels() -> None:
+    tunnels = [tunnel("heavy", weight=3), tunnel("light", weight=1, level=Level.QUANTUM)]
+
+    def share(choose: Choose) -> int:
+        profile = Profile("p", Level.STRONG, choose=choose)
+        found = (select(profile, tunnels, (), f"flow{number}") for number in range(400))
+        return sum(one == "heavy" for one in (s.tunnel for s in found if isinstance(s, Chosen)))
+
+    assert 260 < share(Choose.WEIGHTED) < 340
+    assert 160 < share(Choose.SPREAD) < 240
+    assert share(Choose.NEAREST) == 400
+
+
+def test_the_tunnel_that_a_profile_is_on_comes_first_while_it_carries() -> None:
+    profile = Profile("p", Level.STRONG, on_failure=OnFailure.NEXT)
+    near, far = tunnel("near"), tunnel("far", level=Level.QUANTUM)
+
+    assert select(profile, [near, far], (), "f", stays="far").then == ("near",)  # type: ignore[union-attr]
+    lost = select(profile, [near, replace(far, state=State.FAILED)], (), "f", stays="far")
+    assert isinstance(lost, Chosen)
+    assert lost.tunnel == "near"
+    assert isinstance(select(STRONG, [near, far], (), "f", stays="far"), Chosen)
+    assert select(STRONG, [near, far], (), "f", stays="far").tunnel == "near"  # type: ignore[union-attr]
