@@ -54,10 +54,25 @@ def write_node(lab: Lab, policy: Path | None) -> Path:
         "resolvers": list(world.RESOLVERS),
         "inbound": [],
         "tunnels": tunnels,
+        "gateways": [_gateway(gateway) for gateway in world.GATEWAYS],
     }
     path = lab.node / "node.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     return path
+
+
+def _gateway(gateway: world.Gateway) -> dict[str, object]:
+    """Return how the instance asks a gateway for more tunnels of its kind."""
+    return {
+        "name": gateway.host,
+        "kind": gateway.kind.value,
+        "level": gateway.level.name.lower(),
+        "labels": dict(gateway.labels),
+        "address": gateway.endpoint.address,
+        "ca": "gateway-ca.crt",
+        "certificate": "node.crt",
+        "key": "node.key",
+    }
 
 
 def start_agent(lab: Lab, *options: str) -> subprocess.Popen[bytes]:

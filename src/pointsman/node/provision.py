@@ -107,8 +107,8 @@ class Provision:
             match order:
                 case demand.Replace(tunnel, why):
                     self._begin(tunnel, self._replace(made[tunnel], why))
-                case demand.Retire(tunnel, why):
-                    self._retire(made[tunnel], why, demand.DRAIN)
+                case demand.Retire(tunnel, why, drain):
+                    self._retire(made[tunnel], why, drain)
                 case demand.Remove(tunnel):
                     self._begin(tunnel, self._workshop.remove(tunnel))
                 case demand.Spare(name):
@@ -206,9 +206,14 @@ class Provision:
         left = dict(self._workshop.gateways)
         refused: list[str] = []
         while left:
-            first = [gateway for gateway in left.values() if gateway.name != avoid or len(left) == 1]
-            offers = [_offer(gateway, self._workshop.silent.get(gateway.name, "")) for gateway in first]
+            first = [name for name in left if name != avoid or len(left) == 1]
+            ready = [name for name in first if self._spare_of(name) is not None]
+            silent = {} if ready else self._workshop.silent
+            offers = [_offer(left[name], silent.get(name, "")) for name in ready or first]
             choice = select(replace(profile, on_failure=OnFailure.NEXT), offers, (), holder.key)
+            if not isinstance(choice, Chosen) and ready and len(ready) < len(first):
+                left = {name: gateway for name, gateway in left.items() if name not in ready}
+                continue
             if not isinstance(choice, Chosen):
                 refused += [f"{one.tunnel} {', '.join(map(str, one.objections))}" for one in choice.rejected]
                 break
@@ -227,12 +232,15 @@ class Provision:
         return "no gateway gives it a tunnel now"
 
     async def _from(self, gateway: Gateway, profile: Profile, holder: Holder) -> str:
-        spares = [one for one in self._current() if one.holder is None and one.gateway == gateway.name]
-        spare = next((one for one in spares if self._workshop.carries(one.name)), None)
+        spare = self._spare_of(gateway.name)
         if spare is None:
             return (await self._workshop.make(gateway, holder, profile)).name
         self._workshop.change(replace(spare, holder=holder, used=boot_time()))
         return spare.name
+
+    def _spare_of(self, gateway: str) -> Made | None:
+        spares = (one for one in self._current() if one.holder is None and one.gateway == gateway)
+        return next((one for one in spares if self._workshop.carries(one.name)), None)
 
     async def _replace(self, one: Made, why: str) -> None:
         """Have another tunnel take this one's place; until that one is up, this one goes on."""

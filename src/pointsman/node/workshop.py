@@ -13,7 +13,7 @@ from pathlib import Path
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway, Given, Holder, Made
 from pointsman.model.profile import Profile
-from pointsman.model.tunnel import Entry, State
+from pointsman.model.tunnel import Entry
 from pointsman.node import made as files
 from pointsman.node.fleet import Fleet
 from pointsman.system.clock import boot_time
@@ -55,8 +55,8 @@ class Workshop:
                 self._take_up(gateway, replace(kept, made=replace(kept.made, used=now)), kept.given)
 
     def carries(self, name: str) -> bool:
-        """Return whether requests can go through a tunnel now."""
-        return self._fleet.state(name) in (State.UP, State.DEGRADED)
+        """Return whether requests can go through a tunnel now: it is up, and its lanes are in force."""
+        return name not in self._making and self._fleet.state(name).carries
 
     def change(self, made: Made) -> None:
         """Note whose a tunnel is, or that it leaves."""
@@ -153,7 +153,7 @@ class Workshop:
         until = boot_time() + UP_WITHIN
         while boot_time() < until:
             await self._fleet.tend(name)
-            if self.carries(name):
+            if self._fleet.state(name).carries:
                 return
             await asyncio.sleep(STEP)
         raise Fault("tunnel-slow", f"bring tunnel `{name}` up", f"no answer from its gateway within {UP_WITHIN:.0f} s")

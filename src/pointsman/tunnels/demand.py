@@ -28,10 +28,11 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Give this tunnel no more requests; it is removed after its time to drain."""
+    """Give this tunnel no more requests; it is removed after `drain` seconds."""
 
     tunnel: str
     why: str
+    drain: float = DRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def due(
         if len(spares) < target and now >= failed.get(gateway.name, -PAUSE) + PAUSE:
             found.append(Spare(gateway.name))
         idle = sorted((one for one in spares if now - one.since > RECENT or not wanted), key=lambda one: one.since)
-        found += [Retire(one.name, "nobody needs it") for one in idle[: max(0, len(spares) - target)]]
+        found += [Retire(one.name, "nobody needs it", 0) for one in idle[: max(0, len(spares) - target)]]
     return tuple(found)
 
 
@@ -107,12 +108,12 @@ def _of(
     if one.gateway not in gateways:
         return Retire(one.name, "its gateway is not in the node file any more")
     if one.holder is None:
-        return Retire(one.name, "it does not come up") if state is State.FAILED else None
+        return Retire(one.name, "it does not come up", 0) if state is State.FAILED else None
     profile = profiles.get(one.holder.profile)
     if profile is None or profile.holding is None:
         return Retire(one.name, "its profile has no holders any more")
     if now - one.used > profile.holding.idle:
-        return Retire(one.name, "it carried nothing for long enough")
+        return Retire(one.name, "it carried nothing for long enough", 0)
     why = _worn(one, state, profile, profile.holding, now)
     waits = now < failed.get(one.name, -PAUSE) + PAUSE
     return Replace(one.name, why) if why and not waits else None

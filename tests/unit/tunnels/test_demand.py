@@ -34,7 +34,7 @@ def test_a_tunnel_in_use_is_left_alone() -> None:
 
 
 def test_an_idle_tunnel_leaves_and_is_removed_when_it_has_drained() -> None:
-    assert orders(HELD, now=701) == (Retire("gw-1", "it carried nothing for long enough"),)
+    assert orders(HELD, now=701) == (Retire("gw-1", "it carried nothing for long enough", 0),)
     assert orders(replace(HELD, leaving=730), now=729) == ()
     assert orders(replace(HELD, leaving=730), now=730) == (Remove("gw-1"),)
     assert orders(replace(HELD, leaving=730), now=710, state=State.FAILED) == (Remove("gw-1"),)
@@ -78,8 +78,8 @@ def test_spares_follow_demand_within_bounds() -> None:
     assert orders(spares[0], gateway=some, taken=(150, 190)) == (Spare("gw"),)
     assert orders(*spares[:4], gateway=some, taken=tuple(range(150, 199))) == ()
     assert orders(*spares[:3], gateway=some, now=161, taken=(100,)) == (
-        Retire("gw-0", "nobody needs it"),
-        Retire("gw-1", "nobody needs it"),
+        Retire("gw-0", "nobody needs it", 0),
+        Retire("gw-1", "nobody needs it", 0),
     )
 
 
@@ -88,7 +88,7 @@ def test_without_holders_nothing_is_kept_ready() -> None:
     spare = Made("gw-0", "gw", None, since=199, used=199)
 
     assert orders(gateway=some, profile=plain) == ()
-    assert orders(spare, gateway=some, profile=plain) == (Retire("gw-0", "nobody needs it"),)
+    assert orders(spare, gateway=some, profile=plain) == (Retire("gw-0", "nobody needs it", 0),)
 
 
 def test_a_gateway_that_could_make_no_spare_is_not_asked_again_at_once() -> None:

@@ -1,0 +1,205 @@
+"""Tunnels of single holders: they come when somebody needs one, are used by nobody else, and leave nothing behind."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from pointsman.lab import clients, world
+from pointsman.lab import exec as on
+from pointsman.lab.clients import Answer
+from pointsman.lab.names import Lab
+from pointsman.lab.wait import until
+from pointsman.lab.watch import Witness
+from tests.lab.steered import HERE, PATIENCE, Steered, policy_text, steering
+
+POLICY = HERE / "holders.yaml"
+RECORDS, NAME = "198.51.100.82", "records.example"
+VAULT = ("gw-a", "gw-b")
+SHUT = "add table inet shut\nadd chain inet shut in { type filter hook input priority -10; }\n"
+
+
+@pytest.fixture
+def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
+    with steering(lab, POLICY) as made:
+        yield made
+        if made.agent.poll() is None:
+            made.tell("down")
+
+
+def ask(host: Steered, witness: Witness, path: str, user: str = "", uid: int = 1000, **claims: object) -> Answer:
+    told = [host.token(sub=user, **claims)] if user else []
+    with clients.connected(host.lab, RECORDS, 80, uid=uid) as client:
+        return client.ask(f"{path}?{witness.canary.decode()}", host=NAME, headers=told)
+
+
+def leases(host: Steered) -> dict[tuple[str, str], str]:
+    return {(one["profile"], one["holder"]): one["tunnel"] for one in host.json("leases", "list")["leases"]}
+
+
+def there(lab: Lab) -> set[str]:
+    """The tunnels that the instance has at all gateways together."""
+    found: set[str] = set()
+    for gateway in world.GATEWAYS:
+        runtime = str(lab.home(gateway.host) / "gateway")
+        told = on.demand(lab, gateway.host, ["pointsman", "gateway", "tunnels", "--runtime", runtime, "--json"])
+        found |= {one["id"] for one in json.loads(told) if one["node"]}
+    return found
+
+
+def links(host: Steered) -> set[str]:
+    told = json.loads(host.run("ip", "-j", "link").stdout)
+    return {one["ifname"] for one in told if one["ifname"].startswith("pm")}
+
+
+def lane_of(host: Steered, path: str) -> str:
+    def records() -> list[Any]:
+        lines = (host.lab.runtime / "proxy" / "decisions.log").read_text().splitlines()
+        return [one for one in map(json.loads, lines) if one.get("path") == path]
+
+    until(lambda: bool(records()), f"{path} is on record", within=PATIENCE)
+    return str(records()[-1]["lane"])
+
+
+def test_a_first_request_waits_for_its_tunnel_and_nobody_else_uses_it(host: Steered, witness: Witness) -> None:
+    answers = [ask(host, witness, f"/own/{user}", user) for user in ("ada", "bob")]
+
+    held = leases(host)
+    assert [answer.status for answer in answers] == [200, 200]
+    assert held["own", "ada"] != held["own", "bob"]
+    assert lane_of(host, "/own/ada") == f"own@{held['own', 'ada']}"
+    assert lane_of(host, "/own/bob") == f"own@{held['own', 'bob']}"
+
+
+def test_first_requests_at_once_share_one_tunnel_in_the_making(host: Steered, witness: Witness) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda number: ask(host, witness, f"/own/{number}", "carl"), range(6)))
+
+    assert [answer.status for answer in answers] == [200] * 6
+    assert {lane_of(host, f"/own/{number}") for number in range(6)} == {f"own@{leases(host)['own', 'carl']}"}
+
+
+def test_holders_are_told_apart_as_the_profile_says(host: Steered, witness: Witness) -> None:
+    answers = [
+        ask(host, witness, "/team/1", "ada", team="red"),
+        ask(host, witness, "/team/2", "bob", team="red"),
+        ask(host, witness, "/team/3", "eve"),
+        ask(host, witness, "/each/1", uid=1000),
+        ask(host, witness, "/each/2", uid=1001),
+        ask(host, witness, "/ruled/1"),
+    ]
+
+    assert [answer.status for answer in answers] == [200, 200, 403, 200, 200, 200]
+    assert set(leases(host)) == {("team", "red"), ("each", "1000"), ("each", "1001"), ("ruled", "ruled-records")}
+
+
+def test_a_known_holder_needs_no_agent(host: Steered, witness: Witness) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    compiled = host.lab.runtime / "envoy" / "rds" / "rds.json"
+    until(lambda: f"own@{leases(host)['own', 'ada']}" in compiled.read_text(), "the tree knows the holder")
+    host.kill()
+
+    assert ask(host, witness, "/own/2", "ada").status == 200
+    assert ask(host, witness, "/own/3", "somebody-new").status == 503
+    host.restart()
+    assert ask(host, witness, "/own/4", "ada").status == 200
+
+
+def test_where_no_gateway_answers_the_request_is_refused_in_time(host: Steered, witness: Witness) -> None:
+    until(lambda: len(host.json("leases", "list")["spares"]) >= 2, "spare tunnels wait", within=PATIENCE)
+    _gateways(host.lab, "add rule inet shut in tcp dport 7443 drop")
+    try:
+        for user in ("one", "two"):  # these have the spare ones
+            assert ask(host, witness, f"/own/{user}", user).status == 200
+        begun = time.monotonic()
+        answers = [ask(host, witness, "/own/last", user) for user in ("three", "four", "five")]
+        refused = [answer for answer in answers if answer.status == 503]
+        assert refused
+        assert "profile `own`" in refused[0].json()["detail"]
+        assert time.monotonic() - begun < 3 * 5
+    finally:
+        _gateways(host.lab, "delete table inet shut")
+
+
+def test_a_revoked_lease_ends_at_once_on_both_sides(host: Steered, witness: Witness) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    tunnel = leases(host)["own", "ada"]
+
+    host.tell("leases", "revoke", "own", "ada", "--for", "1h")
+
+    assert ("own", "ada") not in leases(host)
+    assert tunnel not in there(host.lab)
+    assert ask(host, witness, "/own/2", "ada").status == 503
+
+
+def test_new_keys_take_over_without_losing_a_request(host: Steered, witness: Witness) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    before = leases(host)["own", "ada"]
+    statuses: list[int] = []
+    with ThreadPoolExecutor(1) as pool, clients.connected(host.lab, RECORDS, 80) as client:
+        rotated = pool.submit(host.tell, "leases", "rotate", before)
+        while not rotated.done() or len(statuses) < 50:
+            statuses.append(client.ask("/own/x", host=NAME, headers=[host.token(sub="ada")]).status)
+    rotated.result()
+
+    assert set(statuses) == {200}
+    assert leases(host)["own", "ada"] != before
+
+
+def test_an_idle_tunnel_is_taken_down(lab: Lab, witness: Witness) -> None:
+    profile = {"name": "own", "encryption": "strong", "dedicated": "per-user", "provision": {"idle": "6s"}}
+    rule = {"name": "own-records", "when": 'request.path.startsWith("/own/")', "profile": "own"}
+    with steering(lab, policy_text(POLICY, profiles=[profile], rules=[rule])) as host:
+        assert ask(host, witness, "/own/1", "ada").status == 200
+        tunnel = leases(host)["own", "ada"]
+        until(lambda: tunnel not in there(lab), "it is gone at its gateway", within=PATIENCE)
+
+        assert leases(host) == {}
+        host.tell("down")
+
+
+@pytest.mark.parametrize("after", [0.0, 0.03, 0.06, 0.1, 0.15, 0.25])
+def test_a_crash_at_any_step_leaves_no_orphan(host: Steered, witness: Witness, after: float) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, host, witness, "/own/1", f"user-{after}")
+        _pause(after)
+        host.kill(signal.SIGKILL)
+        asked.result()
+    host.restart()
+    assert ask(host, witness, "/own/2", f"user-{after}").status == 200
+
+    def agree() -> bool:
+        told = host.json("leases", "list")
+        named = {one["tunnel"] for one in told["leases"]} | {one["tunnel"] for one in told["spares"]}
+        files = {path.stem for path in (host.lab.runtime / "made").glob("*.json")}
+        folders = {path.name for path in (host.lab.runtime / "tunnels").iterdir()}
+        own = {"wg-a", "wg-b", "ovpn-c"}
+        devices = {one["device"] for one in host.status()["tunnels"] if one["device"].startswith("pm")}
+        return named == files == there(host.lab) == folders - own and links(host) == devices
+
+    until(agree, "both sides have the same tunnels", within=PATIENCE)
+
+
+def test_down_leaves_nothing_here_and_there(host: Steered, witness: Witness) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    host.tell("down")
+
+    assert there(host.lab) == set()
+    assert links(host) == set()
+    assert list((host.lab.runtime / "made").glob("*.json")) == []
+
+
+def _pause(seconds: float) -> None:
+    """Let the agent get to some step of its work; which one is what the test tries out."""
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() >= end, "the time is over")
+
+
+def _gateways(lab: Lab, last: str) -> None:
+    opening = "" if last.startswith("delete") else SHUT
+    for name in VAULT:
+        on.demand(lab, name, ["nft", "-f", "-"], given=opening + last)
