@@ -140,6 +140,8 @@ def _chains(gateway: Gateway, devices: str) -> Iterator[Chain]:
         "arriving",
         rules(
             f"iifname {devices} goto inside",
+            # what says that it comes out of a tunnel, and does not
+            [f'iifname != "lo" ip{v} saddr {braced(found)} counter name "spoofed" drop' for v, found in _split(pools)],
             [f'iifname != "lo" ip{v} daddr {braced(found)} counter name "unasked" drop' for v, found in _split(closed)],
         ),
         # before connection tracking: what is dropped here leaves no entry there

@@ -36,15 +36,19 @@ SITE: dict[str, Any] = {
     "openvpn": {"address": "192.0.2.21", "networks": ["10.73.0.0/24", "fd73::/64"], "device": "tun0"},
 }
 
-# Each answers a line with the same line; the source of the connection goes first
+# Port 7000 tells the source of the connection, then answers each line with the same line; 7001 counts bytes
 ECHO = """
 import asyncio
 async def serve(reader, writer):
     writer.write((writer.get_extra_info("peername")[0] + "\\n").encode())
     while line := await reader.readline():
         writer.write(line)
+async def count(reader, writer):
+    writer.write(str(len(await reader.read())).encode())
+    writer.close()
 async def main():
     server = await asyncio.start_server(serve, None, 7000)
+    await asyncio.start_server(count, None, 7001)
     print("ready", flush=True)
     await server.serve_forever()
 asyncio.run(main())

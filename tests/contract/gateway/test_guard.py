@@ -132,6 +132,67 @@ def test_the_gateway_forwards_nothing_but_what_tunnels_carry(gate: World) -> Non
         assert talk.hears() in ("TimeoutError", "OSError")
 
 
+def test_who_says_outside_that_he_is_in_a_tunnel_is_dropped(gate: World) -> None:
+    gate.up(gate.grant("wireguard", "a"))
+    gate.run("far", "ip", "address", "add", "10.71.0.2/32", "dev", "eth0")
+    before = gate.dropped()["spoofed"]
+
+    send(gate, "far", "eth0", "10.71.0.2", "198.51.100.21")
+
+    assert gate.dropped()["spoofed"] == before + 5
+
+
+@KINDS
+def test_a_tunnels_bandwidth_is_held(gate: World, kind: str) -> None:
+    slow, fast = gate.grant(kind, "slow", bandwidth=8_000_000), gate.grant(kind, "fast", node="beta")
+    seconds = {}
+    for host, file in (("node", slow), ("other", fast)):
+        device = gate.up(file, host)
+        seconds[host] = float(gate.run(host, sys.executable, "-I", "-c", PUSH, device, ORIGIN[0]))
+
+    # three megabytes, of which the kernel grants about one at once
+    assert seconds["node"] > 1.2 > seconds["other"]
+    assert gate.dropped()["over_rate"] > 0
+
+
+# Sends three megabytes and says how long it took until the other end had them
+PUSH = """
+import socket, sys, time
+line = socket.socket()
+line.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[1].encode())
+line.settimeout(30)
+line.connect((sys.argv[2], 7001))
+begun = time.monotonic()
+line.sendall(b"x" * 3_000_000)
+line.shutdown(socket.SHUT_WR)
+assert line.recv(10) == b"3000000"
+print(time.monotonic() - begun)
+"""
+
+
+@pytest.mark.parametrize(("qos", "code_point"), [("interactive", 18), ("default", 0), ("bulk", 1)])
+def test_what_is_forwarded_carries_the_class_of_its_tunnel(gate: World, qos: str, code_point: int) -> None:
+    device = gate.up(gate.grant("wireguard", "a", qos=qos))
+    full = ["ip", "netns", "exec", gate.spaces["far"], sys.executable, "-I", "-c", CODE_POINT]
+    with subprocess.Popen(full, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout is not None
+        assert listening.stdout.readline() == "ready\n"
+        send(gate, "node", device, "10.71.0.2", ORIGIN[0])
+        assert int(listening.stdout.readline()) == code_point
+
+
+# Says the code point of the first datagram that comes
+CODE_POINT = """
+import socket
+line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+line.setsockopt(socket.IPPROTO_IP, 13, 1)  # IP_RECVTOS
+line.bind(("0.0.0.0", 7000))
+print("ready", flush=True)
+_, [(_, _, said)], _, _ = line.recvmsg(100, 100)
+print(said[0] >> 2, flush=True)
+"""
+
+
 @KINDS
 def test_what_somebody_undid_or_added_is_mended(gate: World, kind: str) -> None:
     device = gate.up(gate.grant(kind, "a"))

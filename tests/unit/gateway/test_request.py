@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pointsman.gateway.admission import Refused
+from pointsman.gateway.grant import Request
+from pointsman.gateway.request import read_request, signed_key
+from pointsman.model.profile import Qos
+from pointsman.model.tunnel import Kind
+from pointsman.system.certificates import signing_request
+from tests.unit.gateway.samples import key
+
+GOOD = {"kind": "wireguard", "public_key": key(1), "preshared_key": key(2), "bandwidth": 8000, "qos": "bulk", "ttl": 60}
+
+
+def read(**changed: object) -> Request | Refused:
+    return read_request("alpha", "a", json.dumps({**GOOD, **changed}).encode())
+
+
+def test_a_request_is_read_and_its_preshared_key_does_not_show() -> None:
+    found = read()
+
+    assert isinstance(found, Request)
+    assert (found.key, found.kind, found.identity) == (("alpha", "a"), Kind.WIREGUARD, key(1))
+    assert (found.preshared_key, found.bandwidth, found.qos, found.ttl) == (key(2), 8000, Qos.BULK, 60)
+    assert key(2) not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "labels"),
+    [
+        ({"public_key": "AAAA"}, ["bad-key"]),
+        ({"public_key": key(0), "preshared_key": "x"}, ["bad-key", "bad-key"]),
+        ({"kind": "ipsec"}, ["kind-not-offered"]),
+        ({"ttl": 0, "bandwidth": 1, "qos": "fast"}, ["malformed"] * 3),
+        ({"ttl": True}, ["malformed"]),
+        ({"more": 1}, ["malformed"]),
+        ({"kind": "openvpn"}, ["malformed"] * 3),
+    ],
+)
+def test_what_is_wrong_is_told_all_at_once(changed: dict[str, object], labels: list[str]) -> None:
+    found = read(**changed)
+
+    assert isinstance(found, Refused)
+    assert [reason.label for reason in found.reasons] == labels
+
+
+def test_a_body_that_is_no_json_is_refused_and_not_repeated() -> None:
+    found = read_request("alpha", "a", b'{"preshared_key": "canary"')
+
+    assert isinstance(found, Refused)
+    assert "canary" not in str(found)
+
+
+def test_a_certificate_is_named_after_node_tunnel_and_key() -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = {
+        found.identity
+        for owner, name, private in (("alpha", "a", keys[0]), ("alpha", "a", keys[1]), ("beta", "a", keys[0]))
+        for found in (read_request(owner, name, csr_body(signing_request(private))),)
+        if isinstance(found, Request)
+    }
+
+    assert len(names) == 3
+    assert all(len(name) < 64 for name in names)
+
+
+def test_a_signing_request_that_was_changed_is_refused() -> None:
+    good = signing_request(ec.generate_private_key(ec.SECP256R1()))
+    lines = good.splitlines()
+    lines[-2] = lines[-2][:-8] + ("AAAA" if lines[-2][-8:-4] != "AAAA" else "BBBB") + lines[-2][-4:]
+
+    assert signed_key(good) is not None
+    assert signed_key("\n".join(lines)) is None
+    assert signed_key(signing_request(ec.generate_private_key(ec.SECP521R1()))) is None  # too rare to be let in
+    assert signed_key("no PEM at all") is None
+
+
+def csr_body(csr: str) -> bytes:
+    return json.dumps({"kind": "openvpn", "csr": csr, "ttl": 60}).encode()
