@@ -1,4 +1,4 @@
-"""A gateway that is killed at any moment: what it granted, what it serves and what it lets pass are the same afterwards."""
+"""A gateway that is killed at any moment: what it granted, serves and lets pass are the same afterwards."""
 
 import json
 import re
@@ -80,10 +80,9 @@ def test_a_server_that_the_file_has_no_more_is_gone_with_its_tunnels(gate: World
 
 
 def test_only_one_gateway_runs_on_a_host(gate: World) -> None:
-    command = ["ip", "netns", "exec", gate.spaces["gate"], sys.executable, "-m", "pointsman", "gateway", "up"]
-    second = subprocess.run(
-        [*command, "-c", str(gate.folder / "gateway.yaml")], capture_output=True, text=True, timeout=30, check=False
-    )
+    argv = [sys.executable, "-m", "pointsman", "gateway", "up", "-c", str(gate.folder / "gateway.yaml")]
+    full = ["ip", "netns", "exec", gate.spaces["gate"], *argv]
+    second = subprocess.run(full, capture_output=True, text=True, timeout=30, check=False)
 
     assert second.returncode == 4
     assert "another one runs here" in second.stderr
