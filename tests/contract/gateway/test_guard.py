@@ -253,10 +253,8 @@ def test_private_keys_are_in_the_state_folder_and_the_file_that_was_asked_for_al
     keys = [line for end in ("ca", "server") for line in kept[end]["key"].splitlines() if "-" not in line]
     secrets = [(state / "wireguard.key").read_text().strip(), said["PrivateKey"], said["PresharedKey"], *keys]
 
-    pids = subprocess.run(
-        ["ip", "netns", "pids", gate.spaces["gate"]], capture_output=True, check=True, text=True
-    ).stdout
-    seen = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for pid in pids.split() for name in ("cmdline", "environ"))
+    pids = subprocess.check_output(["ip", "netns", "pids", gate.spaces["gate"]], text=True).split()
+    seen = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for pid in pids for name in ("cmdline", "environ"))
     runtime = [path for path in (gate.folder / "run").rglob("*") if path.is_file()]
     seen += b"".join(path.read_bytes() for path in [*runtime, gate.folder / "gateway.log"])
 
