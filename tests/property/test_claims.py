@@ -12,7 +12,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pointsman.dataplane import headers
-from pointsman.dataplane.identity import compile_identity
+from pointsman.dataplane.envoy import extension
+from pointsman.dataplane.identity import compile_identity, name_decision
 from pointsman.dataplane.inputs import inputs_of
 from pointsman.model.attribute import AbsentValue, Attribute, Claim, Type, Value
 from pointsman.model.context import Absent, Context, Request
@@ -76,7 +77,8 @@ def policy_of(rules: tuple[Rule, ...]) -> Policy:
 def observed(roots: dict[str, Node], tokens: dict[str, list[str]]) -> dict[tuple[str, str], str]:
     """Where a real Envoy sends requests with these tokens, by the name of a diagram and token."""
     whole = policy_of(tuple(Rule(a.name, Atom(a.name, Present()), None, "", Place()) for a in CLAIMED))
-    filters = compile_identity(IDENTITY, headers.claims(whole), headers.json_claims(whole))
+    verify = compile_identity(IDENTITY, headers.claims(whole), headers.json_claims(whole))
+    filters = [*(extension(name, config) for name, config in verify.items()), name_decision(True)]
     with proxy.running(roots, inputs_of(CLAIMED), filters) as real:
         return {
             (name, one): real.ask(name, "GET", {"authorization": f"Bearer {one}".encode()})

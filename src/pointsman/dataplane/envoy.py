@@ -44,10 +44,19 @@ def extension(name: str, config: Object) -> Object:
     return {"name": name, "typed_config": config}
 
 
-def watched(settings: Settings, kind: str) -> Object:
-    """Return the source of resources of this kind: a file in a folder of its own, replaced by renaming."""
+def watched(settings: Settings, kind: str, name: str = "") -> Object:
+    """Return the source of resources of this kind: a file in the kind's folder, replaced by renaming."""
     folder = f"{settings.folder}/{kind}"
-    return {"path_config_source": {"path": f"{folder}/{kind}.json", "watched_directory": {"path": folder}}}
+    return {"path_config_source": {"path": f"{folder}/{name or kind}.json", "watched_directory": {"path": folder}}}
+
+
+def discovered(settings: Settings, name: str, config: Object) -> Object:
+    """Return a filter whose configuration lies in a file of its own: it changes without its listener and neighbours.
+
+    Where the file is missing, Envoy refuses the listener.
+    """
+    source: Json = {"config_source": watched(settings, "ecds", name), "type_urls": [config["@type"]]}
+    return {"name": name, "config_discovery": source}
 
 
 def text(value: Json | Mapping[str, Json]) -> str:

@@ -2,8 +2,8 @@
 
 from pointsman.dataplane import accesslog, headers
 from pointsman.dataplane.asking import compile_asking
-from pointsman.dataplane.envoy import Json, Object, Settings, extension, typed, watched
-from pointsman.dataplane.identity import compile_identity
+from pointsman.dataplane.envoy import Json, Object, Settings, discovered, extension, typed, watched
+from pointsman.dataplane.identity import compile_identity, name_decision
 from pointsman.dataplane.limits import compile_limits
 from pointsman.dataplane.replies import compile_replies
 from pointsman.model.policy import Policy
@@ -28,7 +28,7 @@ def compile_http(policy: Policy, settings: Settings) -> Object:
             rds={"route_config_name": ROUTES, "config_source": watched(settings, "rds")},
             local_reply_config=compile_replies(),
             access_log=accesslog.http_log(settings, policy.identity is not None),
-            http_filters=_filters(policy),
+            http_filters=_filters(policy, settings),
         ),
     )
 
@@ -108,8 +108,22 @@ def _context(policy: Policy) -> Object:
     )
 
 
-def _filters(policy: Policy) -> list[Json]:
-    limits = compile_limits(policy.profiles, policy.identity is not None)
+def compile_filters(policy: Policy) -> dict[str, Object]:
+    """Return the filters that have files of their own, by name, in their order."""
+    return {**_identity(policy), **_limits(policy)}
+
+
+def _identity(policy: Policy) -> dict[str, Object]:
+    if policy.identity is None:
+        return {}
+    return compile_identity(policy.identity, headers.claims(policy), headers.json_claims(policy))
+
+
+def _limits(policy: Policy) -> dict[str, Object]:
+    return compile_limits(policy.profiles, policy.identity is not None)
+
+
+def _filters(policy: Policy, settings: Settings) -> list[Json]:
     router = extension(
         "envoy.filters.http.router",
         typed(
@@ -118,7 +132,10 @@ def _filters(policy: Policy) -> list[Json]:
             dynamic_stats=False,
         ),
     )
-    identity: list[Json] = [*compile_identity(policy.identity, headers.claims(policy), headers.json_claims(policy))]
-    # limits come first: what is beyond them makes no tunnel
-    further = [found for found in (limits, compile_asking(policy)) if found is not None]
-    return [*identity, *further, router]
+    identity, limits = (
+        [discovered(settings, name, config) for name, config in filters.items()]
+        for filters in (_identity(policy), _limits(policy))
+    )
+    asking = compile_asking(policy)
+    # limits come before asking: what is beyond them makes no tunnel
+    return [*identity, name_decision(policy.identity is not None), *limits, *([asking] if asking else []), router]

@@ -13,16 +13,30 @@ SUBJECT = f"%DYNAMIC_METADATA({JWT}:payload:sub)%"
 DECISION = "pointsman.decision"
 
 
-def compile_identity(identity: Identity | None, claims: tuple[str, ...], as_json: tuple[str, ...]) -> list[Object]:
-    """Return the filters in their order; the last one names the decision and has the route chosen anew.
+def compile_identity(identity: Identity, claims: tuple[str, ...], as_json: tuple[str, ...]) -> dict[str, Object]:
+    """Return the filters by name, in their order.
 
     The verifier writes `claims` as text, lists and objects in Base64. Those of `as_json` come a second time, lists and
     objects as JSON and the rest as before: where both begin alike, the claim is a text.
     """
-    filters = [] if identity is None else [_verify(identity, claims)]
-    if as_json and identity is not None:
-        filters.append(_publish(as_json))
-    return [*filters, _name_decision(clear=bool(claims and identity is not None))]
+    return {"identity": _verify(identity, claims), "claims": _publish(as_json)}
+
+
+def name_decision(by_user: bool) -> Object:
+    """Return the filter that names the decision; `by_user` it has the route chosen anew, now that claims are known."""
+    decision: Json = {
+        "object_key": DECISION,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": "%UNIQUE_ID%"}},
+    }
+    return extension(
+        "envoy.filters.http.set_filter_state",
+        typed(
+            "envoy.extensions.filters.http.set_filter_state.v3.Config",
+            on_request_headers=[decision],
+            **({"clear_route_cache": True} if by_user else {}),
+        ),
+    )
 
 
 def _verify(identity: Identity, claims: tuple[str, ...]) -> Object:
@@ -41,13 +55,10 @@ def _verify(identity: Identity, claims: tuple[str, ...]) -> Object:
         "jwt_cache_config": {"jwt_cache_size": 1000},
     }
     anyone: list[Json] = [{"provider_name": "identity"}, {"allow_missing_or_failed": {}}]
-    return extension(
-        JWT,
-        typed(
-            "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            providers={"identity": provider},
-            rules=[{"match": {"prefix": ""}, "requires": {"requires_any": {"requirements": anyone}}}],
-        ),
+    return typed(
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        providers={"identity": provider},
+        rules=[{"match": {"prefix": ""}, "requires": {"requires_any": {"requirements": anyone}}}],
     )
 
 
@@ -65,26 +76,7 @@ def _publish(claims: tuple[str, ...]) -> Object:
         }
         for claim in claims
     ]
-    return extension(
-        "envoy.filters.http.header_mutation",
-        typed(
-            "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-            mutations={"request_mutations": mutations},
-        ),
-    )
-
-
-def _name_decision(clear: bool) -> Object:
-    decision: Json = {
-        "object_key": DECISION,
-        "factory_key": "envoy.string",
-        "format_string": {"text_format_source": {"inline_string": "%UNIQUE_ID%"}},
-    }
-    return extension(
-        "envoy.filters.http.set_filter_state",
-        typed(
-            "envoy.extensions.filters.http.set_filter_state.v3.Config",
-            on_request_headers=[decision],
-            **({"clear_route_cache": True} if clear else {}),
-        ),
+    return typed(
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": mutations},
     )

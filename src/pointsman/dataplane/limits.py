@@ -1,12 +1,12 @@
 """Request limits: which buckets there are, and what of a request says which of them it takes from.
 
-The buckets belong to the listener's filter, not to the leaves of the tree: a profile's limit counts whatever
-leaf a request takes, and a new tree or a new tunnel never refills one.
+The buckets belong to a filter for each profile, not to the leaves of the tree: a profile's limit counts whatever
+leaf a request takes, and a new tree, a new tunnel, another identity or another profile's limit never refills one.
 """
 
 from collections.abc import Iterable
 
-from pointsman.dataplane.envoy import Json, Object, extension, typed
+from pointsman.dataplane.envoy import Json, Object, typed
 from pointsman.model.profile import Profile, Rate
 
 # Users that one profile's table holds. Beyond it the user that was idle longest is forgotten, which would
@@ -21,38 +21,36 @@ def limited(profile: Profile) -> bool:
     return any(rate is not None for rate in (limits.profile, limits.per_user, limits.per_destination))
 
 
-def compile_limits(profiles: Iterable[Profile], by_user: bool) -> Object | None:
-    """Return the filter that holds all buckets; None where no profile has a request limit.
+def compile_limits(profiles: Iterable[Profile], by_user: bool) -> dict[str, Object]:
+    """Return the filters that hold the buckets, by name: one for each profile with a request limit.
 
     Without `by_user` there is no identity, and all requests count as those of one user.
     """
     counted = sorted((profile for profile in profiles if limited(profile)), key=lambda profile: profile.name)
-    if not counted:
-        return None
+    return {f"limits-{profile.name}": _limit(profile, by_user) for profile in counted}
+
+
+def _limit(profile: Profile, by_user: bool) -> Object:
     always: Json = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    descriptors: list[Json] = [bucket for profile in counted for bucket in _buckets(profile)]
-    return extension(
-        "envoy.filters.http.local_ratelimit",
-        typed(
-            "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-            stat_prefix="limits",
-            filter_enabled=always,
-            filter_enforced=always,
-            always_consume_default_token_bucket=False,
-            rate_limited_as_resource_exhausted=True,
-            max_dynamic_descriptors=MOST_USERS,
-            token_bucket={"max_tokens": PLENTY, "tokens_per_fill": PLENTY, "fill_interval": "1s"},
-            # limits are whole requests per second, so a second is always enough for one more
-            response_headers_to_add=[
-                {"header": {"key": "retry-after", "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            ],
-            rate_limits=[
-                {"actions": [_of_route("profile")]},
-                {"actions": [_of_route("profile"), _user(by_user)]},
-                {"actions": [_of_route("profile"), _of_route("destination")]},
-            ],
-            descriptors=descriptors,
-        ),
+    limits = profile.limits
+    counted: list[list[Json]] = [[_of_route("profile")]]
+    counted += [[_of_route("profile"), _user(by_user)]] if limits.per_user is not None else []
+    counted += [[_of_route("profile"), _of_route("destination")]] if limits.per_destination is not None else []
+    return typed(
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="limits",
+        filter_enabled=always,
+        filter_enforced=always,
+        always_consume_default_token_bucket=False,
+        rate_limited_as_resource_exhausted=True,
+        max_dynamic_descriptors=MOST_USERS,
+        token_bucket={"max_tokens": PLENTY, "tokens_per_fill": PLENTY, "fill_interval": "1s"},
+        # limits are whole requests per second, so a second is always enough for one more
+        response_headers_to_add=[
+            {"header": {"key": "retry-after", "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        ],
+        rate_limits=[{"actions": actions} for actions in counted],
+        descriptors=list(_buckets(profile)),
     )
 
 

@@ -8,7 +8,8 @@ from pointsman.dataplane.asking import asking_cluster
 from pointsman.dataplane.bootstrap import compile_bootstrap
 from pointsman.dataplane.clusters import compile_clusters
 from pointsman.dataplane.entries import user_classes
-from pointsman.dataplane.envoy import Json, Object, Settings, text
+from pointsman.dataplane.envoy import Json, Object, Settings, text, typed
+from pointsman.dataplane.http import compile_filters
 from pointsman.dataplane.leaves import Holders, Leaves, Nexts, Ways
 from pointsman.dataplane.listeners import compile_listeners
 from pointsman.dataplane.routes import compile_routes
@@ -32,11 +33,13 @@ class Resource:
 class EnvoyFiles:
     """What the proxy runs on. Rules and tunnels change `clusters` and `routes` only.
 
-    `listeners` follow the entries, the profiles' request limits, the identity and the attributes that are asked.
+    Identity, claims and each profile's request limits are `filters` of their own. `listeners` follow the entries, the
+    built-in attributes that are asked, whether there are an identity and raw paths, and which profiles have limits.
     """
 
     bootstrap: str
     clusters: Resource
+    filters: Mapping[str, Resource]
     listeners: Resource
     routes: Resource
 
@@ -45,13 +48,15 @@ class EnvoyFiles:
         return {
             "bootstrap.json": self.bootstrap,
             "cds/cds.json": self.clusters.text,
+            **{f"ecds/{name}.json": one.text for name, one in self.filters.items()},
             "lds/lds.json": self.listeners.text,
             "rds/rds.json": self.routes.text,
         }
 
     def versions(self) -> Mapping[str, str]:
-        """Return the version of each kind of resources."""
-        return {"cds": self.clusters.version, "lds": self.listeners.version, "rds": self.routes.version}
+        """Return the version of each kind of resources, and of each filter."""
+        filters = {f"ecds/{name}": one.version for name, one in self.filters.items()}
+        return {"cds": self.clusters.version, **filters, "lds": self.listeners.version, "rds": self.routes.version}
 
 
 def compile_envoy(
@@ -81,6 +86,7 @@ def compile_envoy(
     return EnvoyFiles(
         text(compile_bootstrap(settings)),
         _resource([*compile_clusters(usable, ports, settings.observe, retried), *asking]),
+        {name: _resource([_filter(name, config)]) for name, config in compile_filters(policy).items()},
         _resource(compile_listeners(policy, ports, settings)),
         routes or _resource([compile_routes(compiled, leaves, Classes(classes))]),
     )
@@ -97,6 +103,10 @@ def _told_apart(policy: Policy, holders: Holders, classes: Mapping[int, int]) ->
         }
         for profile, lanes in holders.items()
     }
+
+
+def _filter(name: str, config: Object) -> Object:
+    return typed("envoy.config.core.v3.TypedExtensionConfig", name=name, typed_config=config)
 
 
 def _resource(found: list[Object]) -> Resource:

@@ -122,8 +122,8 @@ class Host:
     def _publish(self, files: EnvoyFiles) -> None:
         if files == self._files and self.proxy_pid() is not None:
             return
+        envoy.prepare(self._place)
         if self.proxy_pid() is None:
-            envoy.prepare(self._place)
             envoy.write(self._place, files.named())
             self._proxy = envoy.start(self._place)
             envoy.wait_ready(self._place, self._proxy)

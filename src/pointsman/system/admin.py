@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pointsman.model.fault import Fault
 
-PREFIX = {"cds": "cluster_manager.cds", "lds": "listener_manager.lds", "rds": "http.egress.rds.egress"}
+_PREFIX = {"cds": "cluster_manager.cds", "lds": "listener_manager.lds", "rds": "http.egress.rds.egress"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,15 @@ class Admin:
             return False
 
     def version(self, kind: str) -> str:
-        """Return the version of the resources (`cds`, `lds`, `rds`) in effect; empty if there is none yet."""
-        wanted = f"{PREFIX[kind]}.version_text"
+        """Return the version of the resources in effect (`cds`, `lds`, `rds`, `ecds/NAME`); empty for none yet."""
+        wanted = f"{_prefix(kind)}.version_text"
         listed = self.ask("GET", f"/stats?type=TextReadouts&filter=^{wanted}$")
         return _value(listed, wanted).strip('"')
 
     def refused(self, kind: str) -> int:
         """Return how many files of this kind Envoy has refused, or could not read."""
-        rejected, failed = (f"{PREFIX[kind]}.update_{what}" for what in ("rejected", "failure"))
-        listed = self.ask("GET", f"/stats?filter=^{PREFIX[kind]}.update_(rejected|failure)$")
+        rejected, failed = (f"{_prefix(kind)}.update_{what}" for what in ("rejected", "failure"))
+        listed = self.ask("GET", f"/stats?filter=^{_prefix(kind)}.update_(rejected|failure)$")
         return int(_value(listed, rejected) or 0) + int(_value(listed, failed) or 0)
 
     def stats(self, pattern: str) -> str:
@@ -74,6 +74,10 @@ class _Local(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _prefix(kind: str) -> str:
+    return _PREFIX.get(kind) or f"extension_config_discovery.http_filter.{kind.removeprefix('ecds/')}"
 
 
 def _value(listed: str, name: str) -> str:

@@ -54,7 +54,7 @@ def binary() -> Path:
 def prepare(place: Place) -> None:
     """Make the folders: files that only root writes and Envoy reads, state that is Envoy's alone."""
     place.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    for folder in (place.folder, *(place.folder / kind for kind in ("cds", "lds", "rds"))):
+    for folder in (place.folder, *(place.folder / kind for kind in ("cds", "ecds", "lds", "rds"))):
         folder.mkdir(mode=0o750, exist_ok=True)
         os.chown(folder, 0, place.uid)
     place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -137,8 +137,9 @@ def stop(process: Process, within: float = 5.0) -> None:
 def publish(place: Place, files: Mapping[str, str], versions: Mapping[str, str], within: float = 30.0) -> None:
     """Put new resources into effect without losing a request: ways first, then who takes them, then clean up.
 
-    `versions` are those of `cds`, `lds` and `rds`. Clusters that are no longer wanted stay until no route names
-    them. Raises with Envoy's own words if it refuses a file; what was in effect then stays in effect.
+    `versions` are those of `cds`, `lds`, `rds` and of each filter (`ecds/NAME`). Clusters that are no longer wanted
+    stay until no route names them. Raises with Envoy's own words if it refuses a file; what was in effect then stays
+    in effect.
     """
     before = place.folder / "cds" / "cds.json"
     old = json.loads(before.read_text()) if before.exists() else {"resources": []}
@@ -151,16 +152,26 @@ def publish(place: Place, files: Mapping[str, str], versions: Mapping[str, str],
         _settle(place, "cds", both, version, within)
     else:
         _settle(place, "cds", files["cds/cds.json"], versions["cds"], within)
+    filters = [kind for kind in versions if kind.startswith("ecds/")]
+    for kind in filters:
+        # one that no listener has yet is read when a listener comes to have it
+        if place.admin.version(kind):
+            _settle(place, kind, files[f"{kind}.json"], versions[kind], within)
+        else:
+            write(place, {f"{kind}.json": files[f"{kind}.json"]})
     _settle(place, "lds", files["lds/lds.json"], versions["lds"], within)
     _settle(place, "rds", files["rds/rds.json"], versions["rds"], within)
     if leaving:
         _settle(place, "cds", files["cds/cds.json"], versions["cds"], within)
+    for file in (place.folder / "ecds").glob("*.json"):
+        if f"ecds/{file.stem}" not in filters:
+            file.unlink()
     write(place, {"bootstrap.json": files["bootstrap.json"]})
 
 
 def _settle(place: Place, kind: str, text: str, version: str, within: float) -> None:
     """Replace one file and wait until Envoy works by it."""
-    name = f"{kind}/{kind}.json"
+    name = f"{kind}.json" if "/" in kind else f"{kind}/{kind}.json"
     if place.admin.version(kind) == version:
         write(place, {name: text})
         return

@@ -77,6 +77,7 @@ def policy(key_set: str) -> Policy:
             Profile("gone", Level.QUANTUM),
             Profile("broken", Level.NONE),
             Profile("limited", Level.NONE, limits=Limits(profile=Rate(5, 20), per_user=Rate(1, 5))),
+            Profile("unused", Level.NONE, limits=Limits(profile=Rate(1, 1))),
         ),
         rules=(
             _rule("no-secrets", None, "request.path", Prefix("/deny")),

@@ -4,6 +4,11 @@ from dataclasses import replace
 
 from pointsman.lab.clients import connected, token
 from pointsman.lab.names import Lab
+from pointsman.lab.world import AUDIENCE
+from pointsman.model.attribute import AbsentDeny, Attribute, Claim, Type
+from pointsman.model.formula import And, AtLeast, Atom
+from pointsman.model.policy import Policy
+from pointsman.model.profile import Limits, Rate
 
 from .conftest import Proxy
 
@@ -39,13 +44,51 @@ def test_a_call_over_its_limit_is_resource_exhausted(lab: Lab, proxy: Proxy) -> 
         assert 8 in [client.ask("/limited/Call", host=HOST, headers=headers).status for _ in range(8)]
 
 
-def test_a_new_policy_or_way_refills_nothing(lab: Lab, proxy: Proxy) -> None:
-    assert _statuses(lab, 8, "dora").count(429) >= 2
-    first = proxy.policy.rules[0]
-    for name in ("renamed", first.name):
-        changed = replace(proxy.policy, rules=(replace(first, name=name), *proxy.policy.rules[1:]))
-        proxy.publish(proxy.files(changed))
-        assert _statuses(lab, 6, "dora").count(429) >= 3
+def _with_limits(policy: Policy, name: str, limits: Limits) -> Policy:
+    return replace(policy, profiles=tuple(replace(p, limits=limits) if p.name == name else p for p in policy.profiles))
+
+
+def _changes(policy: Policy) -> dict[str, Policy]:
+    first, *others = policy.rules
+    assert policy.identity is not None
+    level = Attribute("user.level", Type.INT, Claim("level"), AbsentDeny())
+    asking = replace(first, name="level", when=And((first.when, Atom("user.level", AtLeast(3)))))
+    return {
+        "a rule": replace(policy, rules=(replace(first, name="renamed"), *others)),
+        "the identity": replace(policy, identity=replace(policy.identity, skew=60, audiences=("new", AUDIENCE))),
+        "a claim asked": replace(policy, attributes=(*policy.attributes, level), rules=(asking, *policy.rules)),
+        "another limit": _with_limits(policy, "unused", Limits(profile=Rate(7, 7), per_destination=Rate(1, 1))),
+        "nothing": policy,
+    }
+
+
+def test_only_its_own_limit_refills_a_bucket(lab: Lab, proxy: Proxy) -> None:
+    listeners = proxy.files(proxy.policy).listeners
+    for what, changed in _changes(proxy.policy).items():
+        assert _statuses(lab, 8, "dora").count(429) >= 2
+        files = proxy.files(changed)
+        proxy.publish(files)
+        assert _statuses(lab, 6, "dora").count(429) >= 3, what
+        assert files.listeners == listeners
+    proxy.publish(proxy.files(_with_limits(proxy.policy, "limited", Limits(per_user=Rate(1, 4)))))
+    assert _statuses(lab, 4, "dora") == [200] * 4
+    assert 429 in _statuses(lab, 4, "dora")
+    proxy.publish(proxy.files(proxy.policy))
+
+
+def test_a_profile_comes_to_have_limits_and_loses_them(lab: Lab, proxy: Proxy) -> None:
+    own = proxy.place.folder / "ecds/limits-safe.json"
+    gold = (("x-tenant", "gold"),)
+
+    def refused() -> int:
+        with connected(lab, ADDRESS, 80) as client:
+            return [client.ask("/", host=HOST, headers=gold).status for _ in range(5)].count(429)
+
+    for limits, expected in ((Limits(profile=Rate(1, 1)), True), (Limits(), False), (Limits(profile=Rate(1, 2)), True)):
+        proxy.publish(proxy.files(_with_limits(proxy.policy, "safe", limits)))
+        assert (refused() > 0, own.exists()) == (expected, expected)
+    proxy.publish(proxy.files(proxy.policy))
+    assert not own.exists()
 
 
 def test_the_profile_limit_counts_all_users_together(lab: Lab, proxy: Proxy) -> None:

@@ -108,6 +108,22 @@ def test_killed_it_starts_again_from_the_files_alone(lab: Lab, proxy: Proxy) -> 
     assert _source(lab) == FAST[0]
 
 
+def test_without_the_file_of_a_filter_it_starts_and_takes_no_connection(lab: Lab, proxy: Proxy) -> None:
+    verifier = proxy.place.folder / "ecds/identity.json"
+    kept = verifier.read_text()
+    verifier.unlink()
+    for there in (False, True):
+        envoy.stop(proxy.process)
+        if there:
+            envoy.write(proxy.place, {"ecds/identity.json": kept})
+        with inside(lab):
+            proxy.process = envoy.start(proxy.place)
+        envoy.wait_ready(proxy.place, proxy.process)
+        listening = on.demand(lab, world.INSTANCE, ["ss", "-Hltn"])
+        assert ("127.0.0.1:20100 " in listening) is there, listening
+    assert _source(lab) == FAST[0]
+
+
 def test_a_link_in_the_folder_of_envoy_leads_root_nowhere(tmp_path: Path) -> None:
     (tmp_path / "target").touch()
     (tmp_path / "envoy.log").symlink_to(tmp_path / "target")

@@ -47,6 +47,7 @@ def found(value: object, key: str) -> Iterator[object]:
 
 
 PROMISED = {
+    "ecds/identity.json": {"require_expiration": True},
     "bootstrap.json": {
         "pipe": {"path": "/s/admin.sock", "mode": 0o600},
         "max_heap_size_bytes": 1 << 30,
@@ -77,7 +78,6 @@ PROMISED = {
         "allow_connect": False,
         "max_concurrent_streams": 100,
         "suppress_envoy_headers": True,
-        "require_expiration": True,
         "max_connect_attempts": 1,
     },
     "cds/cds.json": {
@@ -120,9 +120,9 @@ def test_nothing_is_asked_of_others_mirrored_retried_or_let_through_on_error(obs
 
 
 def test_a_token_is_taken_from_one_place_only() -> None:
-    listeners = json.loads(files(policy())["lds/lds.json"])
+    verifier = json.loads(files(policy())["ecds/identity.json"])
 
-    assert {json.dumps(value) for value in found(listeners, "from_headers")} == {
+    assert {json.dumps(value) for value in found(verifier, "from_headers")} == {
         '[{"name": "authorization", "value_prefix": "Bearer "}]'
     }
 
