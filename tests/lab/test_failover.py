@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,16 @@ def loaded(host: Steered, canary: str) -> Iterator[list[Any]]:
         found += json.loads(child.communicate("end\n", timeout=40)[0])
 
 
+def daemons(lab: Lab, gateway: str) -> list[int]:
+    """Return the processes that make a gateway's WireGuard."""
+    return [p for p in on.processes(lab, gateway) if Path(f"/proc/{p}/comm").read_text().strip() == "wireguard-go"]
+
+
+def signal_all(processes: list[int], number: signal.Signals) -> None:
+    for process in processes:
+        os.kill(process, number)
+
+
 def carrier(host: Steered) -> str:
     return str(instance.agent_status(host.lab)["profiles"][0]["tunnel"])
 
@@ -119,12 +130,13 @@ def test_a_swallowed_path_loses_no_request_that_may_repeat_and_repeats_none_that
 
 def test_a_stopped_daemon_is_a_dead_path_too(host: Steered, witness: Witness) -> None:
     until(lambda: carrier(host) == "wg-a", "the profile is on its first tunnel", within=60)
-    stopped = next(iter(on.processes(host.lab, "gw-a")))
+    stopped = daemons(host.lab, "gw-a")
+    assert stopped
     with loaded(host, witness.canary.decode()) as found:
-        os.kill(stopped, signal.SIGSTOP)
+        signal_all(stopped, signal.SIGSTOP)
         try:
             until(lambda: carrier(host) == "wg-b", "the profile has moved")
         finally:
-            os.kill(stopped, signal.SIGCONT)
+            signal_all(stopped, signal.SIGCONT)
     assert judge(found, host.lab) < 2.0
     assert witness.leaked() == 0
