@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -35,13 +36,13 @@ VAULT = {
 _LOAD = """
 import encodings.idna, http.client, json, os, sys, threading, time
 os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
-canary, end, found = sys.argv[1], threading.Event(), []
+canary, run, end, found = *sys.argv[1:], threading.Event(), []
 def ask(worker):
     number, line = 0, None
     while not end.is_set():
         number += 1
         method = "POST" if worker % 4 == 0 else "GET"
-        path, begun = f"/load/{worker}/{number}", time.monotonic()
+        path, begun = f"/load/{run}/{worker}/{number}", time.monotonic()
         try:
             if line is None: line = http.client.HTTPConnection("198.51.100.80", 80, timeout=20)
             body = b"x" if method == "POST" else None
@@ -75,7 +76,7 @@ def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
 def loaded(host: Steered, canary: str) -> Iterator[list[Any]]:
     """Ask all the time while the block runs; the list is filled at its end."""
     found: list[Any] = []
-    command = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _LOAD, canary])
+    command = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _LOAD, canary, secrets.token_hex(4)])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"

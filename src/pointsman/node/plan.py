@@ -12,7 +12,6 @@ from pointsman.dataplane.routing import want_routing
 from pointsman.dataplane.treatment import treatments
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
-from pointsman.model.profile import OnFailure
 from pointsman.model.routing import Routing
 from pointsman.model.tunnel import Kind, Lane, Tunnel
 from pointsman.node.config import Node
@@ -26,7 +25,6 @@ from pointsman.tunnels.select import Chosen, Selection, misfit
 SHIFT = (MASK & -MASK).bit_length() - 1
 ROOT = 0
 DNS = 53
-STANDBY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def make_plan(
         for name, selection in assignment.selections.items()
         if isinstance(selection, Chosen)
     }
-    backups = {p.name: standby(assignment.selections[p.name]) for p in pooled if p.on_failure is OnFailure.NEXT}
+    backups = {name: found.then for name, found in assignment.selections.items() if isinstance(found, Chosen)}
     backed = [(name, backup) for name, found in backups.items() for backup in found]
     before = tuple(draining)
     wanted = [
@@ -86,10 +84,7 @@ def make_plan(
     fresh = {name: _lane(name, tunnel, numbers) for name, tunnel in chosen.items()}
     own = {(profile, name): _lane(profile, by_name[name], numbers) for profile, name in held}
     behind = {(profile, name): _lane(profile, by_name[name], numbers) for profile, name in backed}
-    nexts = {
-        lane.cluster: tuple(behind[name, t] for t in backups.get(name, ()) if by_name[t].state.carries)
-        for name, lane in fresh.items()
-    }
+    nexts = {lane.cluster: tuple(behind[name, backup] for backup in backups[name]) for name, lane in fresh.items()}
     first = frozenset({*fresh.values(), *own.values()})
     now = first | frozenset(behind.values())
     old = tuple(lane for lane in before if lane not in now and _stands(lane, by_name))
@@ -187,13 +182,6 @@ def why_none(selection: Selection) -> str:
         {found.label for found in rejected.objections} <= {"state", "pinned"} for rejected in selection.rejected
     )
     return "its tunnel is not up" if fitting else "no tunnel fits it"
-
-
-def standby(selection: Selection) -> tuple[str, ...]:
-    """Return the next tunnels of a profile, whose lanes are ready beforehand; those first that carry now."""
-    then = selection.then if isinstance(selection, Chosen) else ()
-    down = (one.tunnel for one in selection.rejected if {found.label for found in one.objections} == {"state"})
-    return (*then, *down)[:STANDBY]
 
 
 def _lane(profile: str, tunnel: Tunnel, numbers: Mapping[str, int]) -> Lane:

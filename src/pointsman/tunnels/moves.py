@@ -55,7 +55,7 @@ def stand(
     """Return where a profile stands, given what it would choose afresh."""
     if isinstance(wish, NoTunnel):
         return standing
-    if standing is None or standing.tunnel not in (wish.tunnel, *wish.then):
+    if standing is None or standing.tunnel not in wish.free:
         return Standing(wish.tunnel, now)
     wait = _wait(profile, standing.tunnel, wish.tunnel, suffering, latency)
     if wait is None:

@@ -1,12 +1,18 @@
 """Which tunnel a profile gets, and for every other tunnel all the reasons why not."""
 
 import hashlib
+import heapq
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import overload
 
 from pointsman.model.profile import Choose, OnFailure, Profile
 from pointsman.model.tunnel import Kind, Lease, State, Tunnel
+
+# So many tunnels are ready to take over
+AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +34,56 @@ class Rejected:
     objections: tuple[Objection, ...]
 
 
+class Rejections(Sequence[Rejected]):
+    """What was rejected, worked out when somebody asks: choosing among thousands must not wait for reasons."""
+
+    def __init__(self, found: Callable[[], Iterable[Rejected]]) -> None:
+        self._found = found
+        self._known: tuple[Rejected, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, place: int) -> Rejected: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Rejected]: ...
+    def __getitem__(self, place: int | slice) -> Rejected | Sequence[Rejected]:
+        return self._all()[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    def _all(self) -> tuple[Rejected, ...]:
+        if self._known is None:
+            self._known = tuple(self._found())
+        return self._known
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The tunnel to use, and in order those that could take over at once. They are in `rejected` for coming second."""
+    """The tunnel to use, and in order the few that take over from it. They are in `rejected` for coming second.
+
+    `free` are all that raise no objection.
+    """
 
     tunnel: str
-    rejected: tuple[Rejected, ...]
+    rejected: Sequence[Rejected]
     then: tuple[str, ...] = ()
+    free: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class NoTunnel:
     """No tunnel will do: the request does not leave."""
 
-    rejected: tuple[Rejected, ...]
+    rejected: Sequence[Rejected]
 
 
 Selection = Chosen | NoTunnel
@@ -63,27 +105,27 @@ def select(
     carries. `latency` is in seconds, by tunnel. A profile with `onFailure: block` stays with its first choice while
     that is down; with `next` it takes the next tunnel that is up, and a degraded one where none is.
     """
-    held = tuple(leases)
-    judged = [(tunnel, unfit(tunnel, profile, held)) for tunnel in tunnels]
-    order = sorted(
-        (tunnel for tunnel, found in judged if not found),
-        key=lambda tunnel: (*_rank(tunnel, profile, flow, latency or {}), tunnel.name),
-    )
-    first = order[0].name if order else ""
-    pinned = profile.on_failure is OnFailure.BLOCK
-    against = {
-        tunnel.name: (*found, *_state(tunnel), *(_pinned(first, tunnel) if pinned and not found else ()))
-        for tunnel, found in judged
-    }
-    free = [tunnel for tunnel in order if not against[tunnel.name]]
-    free.sort(key=lambda tunnel: (tunnel.name != stays, tunnel.state is State.DEGRADED))
-    best, *then = [tunnel.name for tunnel in free] or [""]
-    rejected = tuple(
-        Rejected(name, found or (Objection("second", f"`{best}` comes first"),))
-        for name, found in sorted(against.items())
-        if name != best
-    )
-    return Chosen(best, rejected, tuple(then)) if best else NoTunnel(rejected)
+    held, offered = tuple(leases), tuple(tunnels)
+    rank = _ranked(profile, flow, latency or {})
+    fitting = _fitting(profile, offered, held)
+    pinned = min(fitting, key=rank).name if fitting and profile.on_failure is OnFailure.BLOCK else ""
+    free = [tunnel for tunnel in fitting if tunnel.state.carries and pinned in ("", tunnel.name)]
+    up = [tunnel for tunnel in free if tunnel.state is State.UP]
+    order = heapq.nsmallest(AHEAD + 1, up, key=rank)
+    if len(order) <= AHEAD:
+        order += heapq.nsmallest(AHEAD + 1 - len(order), (t for t in free if t.state is State.DEGRADED), key=rank)
+    names = [tunnel.name for tunnel in order]
+    able = frozenset(tunnel.name for tunnel in free)
+    best, *then = [stays, *(name for name in names if name != stays)] if stays in able else names or [""]
+
+    def rejected() -> Iterator[Rejected]:
+        for tunnel in sorted(offered, key=lambda tunnel: tunnel.name):
+            found = unfit(tunnel, profile, held)
+            against = (*found, *_state(tunnel), *(() if found else _pinned(pinned, tunnel)))
+            if tunnel.name != best:
+                yield Rejected(tunnel.name, against or (Objection("second", f"`{best}` comes first"),))
+
+    return Chosen(best, Rejections(rejected), tuple(then[:AHEAD]), able) if best else NoTunnel(Rejections(rejected))
 
 
 def unfit(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:
@@ -126,29 +168,47 @@ def _state(tunnel: Tunnel) -> tuple[Objection, ...]:
 
 
 def _pinned(first: str, tunnel: Tunnel) -> tuple[Objection, ...]:
-    if tunnel.name == first:
+    if first in ("", tunnel.name):
         return ()
     return (Objection("pinned", f"`{first}` comes first, and `onFailure` is `block`"),)
 
 
-def _rank(tunnel: Tunnel, profile: Profile, flow: str, latency: Mapping[str, float]) -> tuple[float, ...]:
-    spread = _spread(flow, tunnel.name)
-    near = float(tunnel.level - profile.encryption)
+def _fitting(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease]) -> list[Tunnel]:
+    """Return the tunnels against which `unfit` would say nothing, without asking it for its reasons."""
+    labels, names, level = profile.selector.labels, frozenset(profile.selector.names), profile.encryption
+    found = [tunnel for tunnel in tunnels if tunnel.level >= level]
+    for label in labels:
+        found = [tunnel for tunnel in found if label in tunnel.labels]
+    if names:
+        found = [tunnel for tunnel in found if tunnel.name in names]
+    taken = {lease.tunnel for lease in leases if lease.holder != profile.name}
+    if taken:
+        found = [tunnel for tunnel in found if tunnel.name not in taken]
+    if profile.dedicated:
+        own = {lease.tunnel for lease in leases if lease.holder == profile.name}
+        found = [t for t in found if t.kind is not Kind.DIRECT and (not own or t.name in own)]
+    return found
+
+
+def _ranked(profile: Profile, flow: str, latency: Mapping[str, float]) -> Callable[[Tunnel], tuple[float | str, ...]]:
+    """Return what tunnels are sorted by; at its end always the name, so that there are no two equals."""
+    places = {name: place for place, name in enumerate(profile.selector.names)}
     match profile.choose:
         case Choose.NEAREST:
-            return near, spread
+            return lambda t: (t.level, _spread(flow, t.name), t.name)
         case Choose.ORDERED:
-            return float(profile.selector.names.index(tunnel.name)), spread
+            return lambda t: (places.get(t.name, math.inf), t.name)
         case Choose.WEIGHTED:  # rendezvous hashing with weights: Schindelhauer, Schomaker, SPAA 2005
-            return -math.log(spread) / tunnel.weight, spread
+            return lambda t: (-math.log(_spread(flow, t.name)) / t.weight, t.name)
         case Choose.LEAST_LATENCY:
-            return latency.get(tunnel.name, math.inf), near, spread
+            return lambda t: (latency.get(t.name, math.inf), t.level, _spread(flow, t.name), t.name)
         case Choose.CHEAPEST:
-            return float(tunnel.cost), near, spread
+            return lambda t: (t.cost, t.level, _spread(flow, t.name), t.name)
         case Choose.SPREAD:
-            return (spread,)
+            return lambda t: (_spread(flow, t.name), t.name)
 
 
+@lru_cache(maxsize=1 << 16)
 def _spread(flow: str, tunnel: str) -> float:
     """Return a number above 0 and up to 1 that hangs on both alone."""
     drawn = hashlib.blake2b(f"{flow}\0{tunnel}".encode(), digest_size=8).digest()
