@@ -13,6 +13,7 @@ from pointsman.lab import instance, world
 from pointsman.lab.clients import Answer, connected
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
+from pointsman.model.profile import OnFailure
 from pointsman.model.tunnel import Lane
 
 from .conftest import FAST, LANES, SAFE, WAYS, Proxy
@@ -29,7 +30,9 @@ NEXTS = {
 @pytest.fixture(scope="module")
 def standing(proxy: Proxy) -> Iterator[Proxy]:
     ways = {**WAYS, "fast": FIRST, "broken": BROKEN}
-    proxy.publish(proxy.files(proxy.policy, ways, (*LANES, FIRST, *NEXTS[BROKEN.cluster]), NEXTS))
+    profiles = tuple(replace(profile, on_failure=OnFailure.NEXT) for profile in proxy.policy.profiles)
+    policy = replace(proxy.policy, profiles=profiles)
+    proxy.publish(proxy.files(policy, ways, (*LANES, FIRST, *NEXTS[BROKEN.cluster]), NEXTS))
     yield proxy
     proxy.publish(proxy.files(proxy.policy))
 
