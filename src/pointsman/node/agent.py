@@ -6,7 +6,6 @@ Whatever happens to it, the kernel and the proxy go on as they were told last. A
 import asyncio
 import math
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +45,7 @@ WHILE_STARTING = 0.1
 
 
 # All that a plan hangs on: the same again is the same plan
-Asked = tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...], Holdings, Mapping[str, str]]
+Asked = tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...], Holdings]
 
 
 class Agent:
@@ -69,7 +68,7 @@ class Agent:
         self._asked: Asked | None = None
         self._lanes: tuple[Lane, ...] = ()
         self._draining: dict[Lane, float] = {}
-        self._standings: dict[str, Standing] = {}
+        self._standings = {name: Standing(t, time.monotonic()) for name, t in self.memory.stays.items()}
         self._carrying: dict[str, tuple[str, ...]] = {}
         self._ledger = Ledger(paths.records, log)
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
@@ -271,7 +270,6 @@ class Agent:
         kinds = self._fleet.kinds
         tables = memories.numbered(self.memory.tables, kinds, memories.TABLES)
         known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
-        remembered = replace(self.memory, tables=tables)
         until = dict.fromkeys(self._lanes, math.inf) | self._draining
         old = [lane for lane, end in until.items() if end > now]
         trees = self._names.placed(self._trees)
@@ -280,7 +278,8 @@ class Agent:
         carrying = {t.name: t.sources for t in tunnels if t.state.carries and t.kind is not Kind.DIRECT}
         lost = [source for name, were in self._carrying.items() if carrying.get(name) != were for source in were]
         await asyncio.to_thread(self._host.cut, lost)  # what waits there goes by the next lane, as its route says
-        asked = (trees, tunnels, remembered, tuple(old), holdings, self._stand(trees.policy, tunnels, now))
+        remembered = replace(self.memory, tables=tables, stays=self._stand(trees.policy, tunnels, now))
+        asked = (trees, tunnels, remembered, tuple(old), holdings)
         routes = self._plan.envoy.routes if lanes_only and self._plan is not None else None
         plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked, routes)
         self._remember(plan.memory)
@@ -291,7 +290,7 @@ class Agent:
         await self._drain(plan, trees.policy, now)
         self._tell(plan)
         self._plan, self._lanes = plan, plan.lanes
-        self._asked = None if lanes_only else (trees, tunnels, self.memory, tuple(old), holdings, asked[5])
+        self._asked = None if lanes_only else (trees, tunnels, self.memory, tuple(old), holdings)
         self._names.turn(trees.policy)
         self._prober.watch(targets(trees.policy, tunnels))
 
@@ -302,13 +301,10 @@ class Agent:
         memory: memories.Memory,
         old: tuple[Lane, ...],
         holdings: Holdings,
-        stays: Mapping[str, str],
         routes: Resource | None,
     ) -> Plan:
         settings = self._settings
-        return await asyncio.to_thread(
-            make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes, stays
-        )
+        return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes)
 
     def _stand(self, policy: Policy, tunnels: tuple[Tunnel, ...], now: float) -> dict[str, str]:
         """Return by profile the tunnel that it stays on; while tunnels are on their way up none settles."""

@@ -23,13 +23,14 @@ TABLES = (7100, 7999)
 class Memory:
     """Frozen; every change is a new value. `confirm_by` and `glass_until` are in seconds of the boot-time clock.
 
-    `lanes` and `tables` give the number of each lane's cluster and of each tunnel.
+    `lanes` and `tables` give the number of each lane's cluster and of each tunnel, `stays` each profile's tunnel.
     """
 
     lanes: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
     leases: tuple[Lease, ...] = ()
+    stays: Mapping[str, str] = field(default_factory=dict)
     observe: bool = False
     confirm_by: float | None = None
     glass_until: float | None = None
@@ -66,6 +67,7 @@ def recall(path: Path) -> Memory:
             tables=kept["tables"],
             entries=tuple(Entry(e["port"], Mode(e["mode"]), e["uid"], e["lane"]) for e in kept["entries"]),
             leases=tuple(Lease(lease["tunnel"], lease["holder"]) for lease in kept["leases"]),
+            stays=kept.get("stays", {}),
             observe=kept["observe"],
             confirm_by=kept["confirm_by"],
             glass_until=kept["glass_until"],
@@ -86,6 +88,7 @@ def keep(path: Path, memory: Memory) -> None:
         "tables": dict(memory.tables),
         "entries": [{"port": e.port, "mode": e.mode, "uid": e.uid, "lane": e.lane} for e in memory.entries],
         "leases": [{"tunnel": lease.tunnel, "holder": lease.holder} for lease in memory.leases],
+        "stays": dict(memory.stays),
         "observe": memory.observe,
         "confirm_by": memory.confirm_by,
         "glass_until": memory.glass_until,

@@ -54,17 +54,15 @@ def make_plan(
     draining: Iterable[Lane] = (),
     holdings: Holdings = NOBODY,
     routes: Resource | None = None,
-    stays: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return what should be there. `draining` are lanes that requests may still be on.
 
     With `routes` these stay as they are: what is new can be used by requests that ask, before the tree knows of it.
-    `stays` are by profile the tunnels that they are on.
     """
     policy = trees.policy
     pooled = [profile for profile in policy.profiles if profile.holding is None]
     made = holdings.names
-    assignment = assign(pooled, [tunnel for tunnel in tunnels if tunnel.name not in made], memory.leases, stays)
+    assignment = assign(pooled, [tunnel for tunnel in tunnels if tunnel.name not in made], memory.leases, memory.stays)
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
     held = held_lanes(policy, holdings, by_name)
     chosen = {

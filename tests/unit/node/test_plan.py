@@ -12,7 +12,7 @@ from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.guard import State as Guard
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.entry import Mode
-from pointsman.model.profile import Level
+from pointsman.model.profile import Level, OnFailure, Selector
 from pointsman.model.tunnel import Endpoint, Entry, Kind, Lane, Lease, State, Tunnel
 from pointsman.node.config import Node, load_node
 from pointsman.node.memory import Memory
@@ -142,6 +142,26 @@ def test_a_lane_that_drains_stays_as_long_as_its_tunnel_stands() -> None:
     assert old in plan(*ALL, draining=(old,)).lanes
     assert old not in plan(A, C, D, draining=(old,)).lanes
     assert old not in plan(A, replace(B, device="pmother"), C, D, draining=(old,)).lanes
+
+
+def test_lanes_of_the_next_tunnels_stand_ready_and_requests_go_there_in_turn() -> None:
+    policy = trees().policy
+    profiles = tuple(
+        replace(p, on_failure=OnFailure.NEXT, selector=Selector(), dedicated=False) if p.name == "archive" else p
+        for p in policy.profiles
+    )
+    changed = compile_trees(replace(policy, profiles=profiles), node())
+    found = make_plan(node(), changed, ALL, Memory(stays={"archive": "wg-b"}), SETTINGS)
+    lanes = {lane.cluster: lane for lane in found.lanes}
+
+    assert found.ways["archive"] == lanes["archive@wg-b"]
+    assert [name for name in lanes if name.startswith("archive@")] == ["archive@wg-b"]  # wg-a is another's
+    free = make_plan(node(), changed, (replace(A, name="wg-d", table=7105), *ALL), Memory(), SETTINGS)
+    ready = {lane for lane in free.lanes if lane.profile == "archive"}
+    assert {lane.tunnel for lane in ready} == {"wg-b", "wg-d"}
+    assert ready <= free.wanted
+    assert len(ready & free.first) == 1
+    assert ready <= set(free.guard.lanes)
 
 
 def test_a_dedicated_tunnel_stays_with_its_holder_while_it_is_down() -> None:
