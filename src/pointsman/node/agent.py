@@ -4,7 +4,6 @@ Whatever happens to it, the kernel and the proxy go on as they were told last. A
 """
 
 import asyncio
-import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -24,10 +23,10 @@ from pointsman.node import memory as memories
 from pointsman.node.apply import Host
 from pointsman.node.busy import Busy
 from pointsman.node.config import Node
-from pointsman.node.draining import drained
 from pointsman.node.fleet import Fleet
 from pointsman.node.holdings import Holdings
 from pointsman.node.ledger import Ledger
+from pointsman.node.moving import Moving
 from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
@@ -38,7 +37,7 @@ from pointsman.node.workshop import Workshop
 from pointsman.system import dns
 from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
-from pointsman.tunnels.moves import Standing, standings
+from pointsman.tunnels.health import Pulse
 
 EVERY = 1.0
 WHILE_STARTING = 0.1
@@ -67,9 +66,7 @@ class Agent:
         self._plan: Plan | None = None
         self._asked: Asked | None = None
         self._lanes: tuple[Lane, ...] = ()
-        self._draining: dict[Lane, float] = {}
-        self._standings = {name: Standing(t, time.monotonic()) for name, t in self.memory.stays.items()}
-        self._carrying: dict[str, tuple[str, ...]] = {}
+        self._moving = Moving(host, self.memory.stays, time.monotonic())
         self._ledger = Ledger(paths.records, log)
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self._lock = asyncio.Lock()
@@ -201,7 +198,7 @@ class Agent:
             self._plan,
             self._tunnels(),
             {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
-            {name: pulse for name, (pulse, _) in self._prober.pulses.items()},
+            self._pulses,
             self.memory,
             self._ledger.tally,
             counters,
@@ -212,8 +209,9 @@ class Agent:
 
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
-        pulses = {name: pulse for name, (pulse, _) in self._prober.pulses.items()}
-        return report.metrics(self._trees.policy, self._tunnels(), pulses, self._ledger.tally, self._host.counters())
+        return report.metrics(
+            self._trees.policy, self._tunnels(), self._pulses, self._ledger.tally, self._host.counters()
+        )
 
     @property
     def policy(self) -> Policy:
@@ -270,27 +268,25 @@ class Agent:
         kinds = self._fleet.kinds
         tables = memories.numbered(self.memory.tables, kinds, memories.TABLES)
         known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
-        until = dict.fromkeys(self._lanes, math.inf) | self._draining
-        old = [lane for lane, end in until.items() if end > now]
+        old = self._moving.old(self._lanes, now)
         trees = self._names.placed(self._trees)
         holdings = self.provision.holdings
         tunnels = self._fleet.tunnels(known)
-        carrying = {t.name: t.sources for t in tunnels if t.state.carries and t.kind is not Kind.DIRECT}
-        lost = [source for name, were in self._carrying.items() if carrying.get(name) != were for source in were]
-        await asyncio.to_thread(self._host.cut, lost)  # what waits there goes by the next lane, as its route says
-        remembered = replace(self.memory, tables=tables, stays=self._stand(trees.policy, tunnels, now))
-        asked = (trees, tunnels, remembered, tuple(old), holdings)
+        lost = await self._moving.cut(tunnels)
+        pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
+        stays = self._moving.stands(trees.policy, pooled, self.memory.leases, self._pulses, self.ready, now)
+        remembered = replace(self.memory, tables=tables, stays=stays)
+        asked = (trees, tunnels, remembered, old, holdings)
         routes = self._plan.envoy.routes if lanes_only and self._plan is not None else None
         plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked, routes)
         self._remember(plan.memory)
         glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
-        await asyncio.to_thread(self._host.cut, lost)
-        self._carrying = carrying
-        await self._drain(plan, trees.policy, now)
+        await asyncio.to_thread(self._host.cut, lost)  # and what came there since
+        await self._moving.drain(self._plan.first if self._plan else frozenset(), plan, trees.policy, now)
         self._tell(plan)
         self._plan, self._lanes = plan, plan.lanes
-        self._asked = None if lanes_only else (trees, tunnels, self.memory, tuple(old), holdings)
+        self._asked = None if lanes_only else (trees, tunnels, self.memory, old, holdings)
         self._names.turn(trees.policy)
         self._prober.watch(targets(trees.policy, tunnels))
 
@@ -306,28 +302,6 @@ class Agent:
         settings = self._settings
         return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes)
 
-    def _stand(self, policy: Policy, tunnels: tuple[Tunnel, ...], now: float) -> dict[str, str]:
-        """Return by profile the tunnel that it stays on; while tunnels are on their way up none settles."""
-        pooled = [profile for profile in policy.profiles if profile.holding is None]
-        latency = {name: pulse.latency for name, (pulse, _) in self._prober.pulses.items() if pulse.latency is not None}
-        found = standings(pooled, tunnels, self.memory.leases, latency, self._standings, now)
-        ready = self.ready
-        self._standings = {name: one for name, one in found.items() if ready or name in self._standings}
-        return {name: standing.tunnel for name, standing in self._standings.items()}
-
-    async def _drain(self, plan: Plan, policy: Policy, now: float) -> None:
-        """End what is still on lanes that were left, when its time is over."""
-        before = self._plan.first if self._plan is not None else frozenset()
-        gone = (lane for lane in plan.lanes if lane not in plan.wanted)
-        left = {lane for lane in (*before, *gone) if lane not in plan.first}
-        ends = {lane: end for lane, end in self._draining.items() if lane not in plan.first}
-        self._draining = drained(plan.lanes, left, ends, policy.profiles, now)
-        over = {lane for lane, end in self._draining.items() if end <= now}
-        over |= await asyncio.to_thread(self._host.idle, [x for x, end in self._draining.items() if end == math.inf])
-        await asyncio.to_thread(self._host.end, over)
-        standing = {lane for lane in over if lane in plan.wanted}
-        self._draining = {x: now if x in over else end for x, end in self._draining.items() if x not in standing}
-
     def _tell(self, plan: Plan) -> None:
         before = self._plan.ways if self._plan else {}
         for name, way in plan.ways.items():
@@ -339,6 +313,10 @@ class Agent:
         if memory != self.memory:
             memories.keep(self.paths.memory, memory)
             self.memory = memory
+
+    @property
+    def _pulses(self) -> dict[str, Pulse]:
+        return {name: pulse for name, (pulse, _) in self._prober.pulses.items()}
 
     def _tunnels(self) -> tuple[Tunnel, ...]:
         return self._fleet.tunnels({name: self.memory.tables.get(name, 0) for name in self._fleet.kinds})

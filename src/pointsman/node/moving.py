@@ -1,0 +1,70 @@
+"""Moves of profiles from tunnel to tunnel, as the agent makes them: who may move, what is cut, what drains."""
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+
+from pointsman.model.policy import Policy
+from pointsman.model.tunnel import Kind, Lane, Lease, Tunnel
+from pointsman.node.apply import Host
+from pointsman.node.draining import drained
+from pointsman.node.plan import Plan
+from pointsman.tunnels.health import Pulse
+from pointsman.tunnels.moves import Standing, standings
+
+
+class Moving:
+    """Remembers where each profile stands, which tunnels carried, and until when lanes drain. Times are in seconds."""
+
+    def __init__(self, host: Host, stays: Mapping[str, str], now: float) -> None:
+        self._host = host
+        self._standings = {name: Standing(tunnel, now) for name, tunnel in stays.items()}
+        self._carrying: dict[str, tuple[str, ...]] = {}
+        self._draining: dict[Lane, float] = {}
+
+    def stands(
+        self,
+        policy: Policy,
+        tunnels: Iterable[Tunnel],
+        leases: Iterable[Lease],
+        pulses: Mapping[str, Pulse],
+        ready: bool,
+        now: float,
+    ) -> dict[str, str]:
+        """Return by profile the tunnel that it stays on. Only a `ready` pool has a first choice worth staying on."""
+        pooled = [profile for profile in policy.profiles if profile.holding is None]
+        latency = {name: pulse.latency for name, pulse in pulses.items() if pulse.latency is not None}
+        found = standings(pooled, tunnels, leases, latency, self._standings, now)
+        self._standings = {name: one for name, one in found.items() if ready or name in self._standings}
+        return {name: standing.tunnel for name, standing in self._standings.items()}
+
+    def old(self, lanes: Iterable[Lane], now: float) -> tuple[Lane, ...]:
+        """Return those of these lanes whose time is not over."""
+        return tuple(lane for lane in lanes if self._draining.get(lane, math.inf) > now)
+
+    async def cut(self, tunnels: Iterable[Tunnel]) -> list[str]:
+        """End what waits for answers of tunnels that carry no more, and return what was sent from there.
+
+        It goes by the next lane, as its route says, before any plan is made.
+        """
+        carrying = {t.name: t.sources for t in tunnels if t.state.carries and t.kind is not Kind.DIRECT}
+        lost = [source for name, were in self._carrying.items() if carrying.get(name) != were for source in were]
+        await asyncio.to_thread(self._host.cut, lost)
+        self._carrying = carrying
+        return lost
+
+    async def drain(self, before: frozenset[Lane], plan: Plan, policy: Policy, now: float) -> None:
+        """End what is on lanes that were left, when its time is over. `before` are those that were first until now."""
+        gone = (lane for lane in plan.lanes if lane not in plan.wanted)
+        left = {lane for lane in (*before, *gone) if lane not in plan.first}
+        ends = {lane: end for lane, end in self._draining.items() if lane not in plan.first}
+        until = drained(plan.lanes, left, ends, policy.profiles, now)
+        kept = [lane for lane, end in until.items() if end == math.inf]
+        over = {lane for lane, end in until.items() if end <= now} | await asyncio.to_thread(self._host.idle, kept)
+        await asyncio.to_thread(self._host.end, over)
+        # a lane that stands by for others stays; one that nobody wants goes with the next plan
+        self._draining = {
+            lane: now if lane in over else end
+            for lane, end in until.items()
+            if lane not in over or lane not in plan.wanted
+        }
