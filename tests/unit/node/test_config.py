@@ -142,3 +142,15 @@ def test_a_broken_tunnel_is_not_also_a_missing_one(tmp_path: Path) -> None:
         ("unknown-value", "did you mean `wireguard`?"),
         ("wrong-type", "quote it to make it a text"),
     ]
+
+
+def test_a_probe_is_an_address_inside_a_tunnel(tmp_path: Path) -> None:
+    direct = {"name": "d", "kind": "direct", "level": "none", "device": "eth0"}
+    wireguard = {"name": "a", "kind": "wireguard", "level": "strong", "file": "a.conf"}
+
+    assert problems(tmp_path, tunnels=[{**wireguard, "probe": "gateway"}]) == ["malformed"]
+    assert problems(tmp_path, tunnels=[{**direct, "probe": "10.0.0.1"}]) == ["no-tunnel"]
+    good = {**wireguard, "probe": "10.71.0.1", "cost": 3, "weight": 2}
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "tunnels": [good]}))
+    entry = load_node(tmp_path / "node.yaml").entries[0]
+    assert (entry.probe, entry.cost, entry.weight) == ("10.71.0.1", 3, 2)
