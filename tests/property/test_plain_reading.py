@@ -33,7 +33,7 @@ attributes:
   user.groups: {type: strings, claim: groups, absent: []}
   app.level: {type: int, header: x-level, trust: declared, absent: 0}
 destinations:
-  - {name: records, hosts: [records.example], addresses: [198.51.100.82]}
+  - {name: records, hosts: [records.example], addresses: [198.51.100.82], grpcPorts: [443]}
   - {name: public, hosts: [public.example], addresses: [198.51.100.80]}
 catalogue:
   data.label:

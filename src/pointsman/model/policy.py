@@ -17,7 +17,8 @@ class Destination:
     `addresses` are canonical networks. `any_address` says that the policy trusts the host name that the
     client gives; otherwise a request by host holds only if it goes to one of `addresses`, else 421. `resolved`
     says that DNS has to tell the addresses of its hosts: the agent asks and adds them, until then there are none.
-    `raw_path` leaves paths as the client wrote them; rules by path are refused for such a destination.
+    `raw_path` leaves paths as the client wrote them; rules by path are refused for such a destination. At `grpc_ports`
+    its servers speak gRPC and nothing else.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Destination:
     any_address: bool = False
     raw_path: bool = False
     resolved: bool = False
+    grpc_ports: Ports = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pointsman.model.attribute import AbsentDeny, AbsentValue, Attribute, Builtin, Catalogue, Type, Value
-from pointsman.model.formula import FALSE, TRUE, And, Atom, Const, Equals, Formula, Matches, Not, Or, Prefix
+from pointsman.model.formula import FALSE, TRUE, And, AtLeast, Atom, Const, Equals, Formula, Matches, Not, Or, Prefix
+from pointsman.model.policy import Destination, Ports
 from pointsman.policy.join import conj, disj, negate
 from pointsman.policy.schema import CatalogueEntry, CatalogueSpec, Override
 
@@ -43,11 +44,17 @@ def operation_attribute(overrides: Iterable[Override]) -> Attribute:
     return Attribute("operation", Type.STRING, Builtin(), AbsentDeny(), tuple(values))
 
 
-def operation(overrides: Iterable[Override]) -> Table:
-    """Return the operation: the first override that fits, else by HTTP method or gRPC name, `connect` for plain TCP."""
+def operation(overrides: Iterable[Override], destinations: Iterable[Destination] = ()) -> Table:
+    """Return the operation: the first override that fits, else by HTTP method or gRPC name, `connect` for plain TCP.
+
+    A request that looks like gRPC is a call only where gRPC is spoken: elsewhere a server would take it for plain HTTP,
+    and the look must not earn another operation.
+    """
     overrides = tuple(overrides)
     attribute = operation_attribute(overrides)
-    http, grpc = _is("request.protocol", "http"), _is("request.protocol", "grpc")
+    there = disj([conj([_is("destination.name", one.name), _at(one.grpc_ports)]) for one in destinations])
+    grpc = conj([_is("request.protocol", "grpc"), there])
+    http = conj([negate(_is("request.protocol", "tcp")), negate(grpc)])
     reads = Atom("request.path", Matches(GRPC_READ))
     deletes = Atom("request.path", Matches(GRPC_DELETE))
     values: dict[Value, Formula] = dict.fromkeys(attribute.values or (), FALSE)
@@ -59,7 +66,7 @@ def operation(overrides: Iterable[Override]) -> Table:
     values["other"] = conj([http, negate(_any("request.method", (*READ_METHODS, *WRITE_METHODS, *DELETE_METHODS)))])
     values["connect"] = _is("request.protocol", "tcp")
     for override in reversed(overrides):
-        fits = _fits(override)
+        fits = _fits(override, http, grpc)
         for value, before in values.items():
             if value == override.operation:
                 values[value] = disj([fits, before])
@@ -136,19 +143,29 @@ def derived(tables: Iterable[Table]) -> Derived:
     )
 
 
-def _fits(override: Override) -> Formula:
+def _at(ports: Ports) -> Formula:
+    port = "destination.port"
+    return disj(
+        [
+            _is(port, low) if low == high else conj([Atom(port, AtLeast(low)), negate(Atom(port, AtLeast(high + 1)))])
+            for low, high in ports
+        ]
+    )
+
+
+def _fits(override: Override, http: Formula, grpc: Formula) -> Formula:
     parts: list[Formula] = []
     if override.destination is not None:
         parts.append(_is("destination.name", override.destination))
     if override.method is not None:
-        parts += [_is("request.protocol", "http"), _is("request.method", override.method)]
+        parts += [http, _is("request.method", override.method)]
     if override.path is not None:
         parts += [] if override.method else [negate(_is("request.protocol", "tcp"))]
         parts.append(below(override.path))
     if override.grpc is not None:
         service, _, method = override.grpc.partition("/")
         named = Prefix(f"/{service}/") if method == "*" else Equals(f"/{override.grpc}")
-        parts += [_is("request.protocol", "grpc"), Atom("request.path", named)]
+        parts += [grpc, Atom("request.path", named)]
     return conj(parts)
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
 from pointsman.model.policy import Destination, Ports
 from pointsman.model.problem import Place
@@ -38,10 +39,16 @@ def _destination(spec: DestinationSpec, at: int, document: Document, found: Find
         _network(text, document.find("destinations", at, "addresses", number), found)
         for number, text in enumerate(spec.addresses)
     ]
-    ports = [
-        _ports(port, document.find("destinations", at, "ports", number), found)
-        for number, port in enumerate(spec.ports)
-    ]
+    ports, calls = (
+        _merged(
+            _ports(port, document.find("destinations", at, key, number), found) for number, port in enumerate(given)
+        )
+        for key, given in (("ports", spec.ports), ("grpcPorts", spec.grpc_ports))
+    )
+    if ports and any(not any(low <= first and last <= high for low, high in ports) for first, last in calls):
+        found.add(
+            document.find("destinations", at, "grpcPorts"), "ports", f"`{spec.name}` has `grpcPorts` beyond its `ports`"
+        )
     if not spec.hosts and not spec.addresses:
         found.add(place, "destination", f"destination `{spec.name}` is nowhere", "give it `hosts`, `addresses` or both")
     elif not spec.addresses and not spec.any_address:
@@ -63,10 +70,11 @@ def _destination(spec: DestinationSpec, at: int, document: Document, found: Find
         spec.name,
         tuple(host for host in hosts if host),
         tuple(network for network in networks if network),
-        _merged([ports_ for ports_ in ports if ports_]),
+        ports,
         spec.any_address,
         spec.raw_path,
         resolved=not (spec.addresses or spec.any_address) and not all(map(_literal, hosts)),
+        grpc_ports=calls,
     )
 
 
@@ -142,9 +150,9 @@ def _ports(port: int | str, place: Place, found: Findings) -> tuple[int, int] | 
     return low, high
 
 
-def _merged(ports: list[tuple[int, int]]) -> Ports:
+def _merged(ports: Iterable[tuple[int, int] | None]) -> Ports:
     merged: list[tuple[int, int]] = []
-    for low, high in sorted(ports):
+    for low, high in sorted(port for port in ports if port is not None):
         if merged and low <= merged[-1][1] + 1:
             merged[-1] = merged[-1][0], max(high, merged[-1][1])
         else:

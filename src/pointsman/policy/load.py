@@ -87,6 +87,12 @@ def _tables(
             )
         if override.grpc and (override.method or override.path):
             found.add(place, "operation", "`grpc` does not go together with `method` and `path`")
+        meant = [one for one in by_name.values() if override.destination in (None, one.name)]
+        if override.grpc and not any(one.grpc_ports for one in meant):
+            hint = "say with `grpcPorts` where the destination speaks gRPC"
+            found.add(
+                place, "operation", f"`{override.grpc}` is never called: no destination meant here has gRPC", hint
+            )
         if override.path and override.destination in by_name and by_name[override.destination].raw_path:
             found.add(place, "raw-path", f"paths of `{override.destination}` are raw and cannot be asked about")
     for attribute, spec in formed.policy.catalogue.items():
@@ -113,6 +119,6 @@ def _tables(
                     "this place is in the catalogue twice",
                     f"first at {document.find(*where[:3], first)}",
                 )
-    return derive.operation(formed.policy.operations), *(
+    return derive.operation(formed.policy.operations, by_name.values()), *(
         derive.catalogue(name, spec) for name, spec in formed.policy.catalogue.items()
     )

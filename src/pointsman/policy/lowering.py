@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pointsman.model.attribute import Attribute, Catalogue, Type, Value
+from pointsman.model.attribute import LARGEST, Attribute, Catalogue, Type, Value
 from pointsman.model.formula import (
     FALSE,
     TRUE,
@@ -40,7 +40,6 @@ _WORDS = {
     Type.IP: "an address",
     Type.STRINGS: "a list",
 }
-_INT_MAX = 2**63 - 1
 
 
 class Tests:
@@ -131,7 +130,7 @@ class Lowering:
             what = f"`{SIGNS[name]}` is for whole numbers; `{attribute.name}` is {_WORDS[attribute.type]}"
             return self._refuse(expr, "not-boolean-form", what)
         least = bound + 1 if name in ("_>_", "_<=_") else bound
-        if least > _INT_MAX:
+        if least > LARGEST:
             return FALSE if name == "_>_" else TRUE
         at_least = self._test(expr, attribute, AtLeast, least)
         return at_least if name in ("_>_", "_>=_") else negate(at_least)

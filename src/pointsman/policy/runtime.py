@@ -14,7 +14,7 @@ import re2
 from cel_expr_python import cel
 
 from pointsman.model.attribute import AbsentValue, Value
-from pointsman.model.policy import Policy
+from pointsman.model.policy import Destination, Policy
 from pointsman.policy import derive
 from pointsman.policy.condition import environment
 from pointsman.policy.schema import CatalogueSpec, Override, PolicyDocument
@@ -64,7 +64,7 @@ class Reader:
 
     def _first(self, facts: Mapping[str, Value], candidates: Mapping[str, Iterable[Value]]) -> int:
         known: dict[str, Any] = dict(facts)
-        known["operation"] = operation(facts, self._document.operations)
+        known["operation"] = operation(facts, self._document.operations, self._policy.destinations)
         for name, spec in self._document.catalogue.items():
             known[name] = look_up(facts, spec)
         missing = [name for name in self._document.catalogue if known[name] is None]
@@ -95,9 +95,15 @@ class Reader:
 REFUSED = -1
 
 
-def operation(facts: Mapping[str, Value], overrides: Iterable[Override]) -> str:
+def operation(
+    facts: Mapping[str, Value], overrides: Iterable[Override], destinations: Iterable[Destination] = ()
+) -> str:
     """Return the operation of a request, by plain reading of docs/policy.md."""
     protocol, method, path = str(facts["request.protocol"]), str(facts["request.method"]), str(facts["request.path"])
+    place, port = facts["destination.name"], int(str(facts["destination.port"]))
+    spoken = [ports for one in destinations if one.name == place for ports in one.grpc_ports]
+    if protocol == "grpc" and not any(low <= port <= high for low, high in spoken):
+        protocol = "http"
     for override in overrides:
         if override.destination is not None and override.destination != facts["destination.name"]:
             continue

@@ -113,6 +113,7 @@ class DestinationSpec(_Part):
     hosts: Annotated[list[Text], Field(max_length=1000)] = []
     addresses: Annotated[list[Text], Field(max_length=1000)] = []
     ports: Annotated[list[Port | PortRange], Field(max_length=100)] = []
+    grpc_ports: Annotated[list[Port | PortRange], Field(max_length=100)] = []
     any_address: StrictBool = False
     raw_path: StrictBool = False
 

@@ -7,6 +7,7 @@ import pytest
 from pointsman.model.attribute import Value
 from pointsman.model.context import Absent
 from pointsman.model.formula import Atom, Equals, Not
+from pointsman.model.policy import Destination
 from pointsman.policy import derive
 from pointsman.policy.derive import Substitution, Table
 from pointsman.policy.evaluate import satisfied
@@ -20,15 +21,28 @@ PATHS = (
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get")
 PLACES = ("records", "public", "")
+SPOKEN = (Destination("records", grpc_ports=((443, 443),)), Destination("public", grpc_ports=((8000, 9000),)))
 
 
 def requests() -> list[dict[str, Value | Absent]]:
     web = [
-        {"request.protocol": protocol, "request.method": method, "request.path": path, "destination.name": name}
-        for protocol, method, path, name in product(("http", "grpc"), METHODS, PATHS, PLACES)
+        {
+            "request.protocol": protocol,
+            "request.method": method,
+            "request.path": path,
+            "destination.name": name,
+            "destination.port": port,
+        }
+        for protocol, method, path, name, port in product(("http", "grpc"), METHODS, PATHS, PLACES, (80, 443, 8443))
     ]
     plain = [
-        {"request.protocol": "tcp", "request.method": "", "request.path": "", "destination.name": name}
+        {
+            "request.protocol": "tcp",
+            "request.method": "",
+            "request.path": "",
+            "destination.name": name,
+            "destination.port": 443,
+        }
         for name in PLACES
     ]
     return [*web, *plain]  # type: ignore[list-item]
@@ -53,10 +67,10 @@ OVERRIDES = (
 
 @pytest.mark.parametrize("overrides", OVERRIDES)
 def test_every_request_has_exactly_the_operation_of_plain_reading(overrides: tuple[Override, ...]) -> None:
-    table = derive.operation(overrides)
+    table = derive.operation(overrides, SPOKEN)
 
     for facts in requests():
-        assert values(table, facts) == [operation(facts, overrides)], facts  # type: ignore[arg-type]
+        assert values(table, facts) == [operation(facts, overrides, SPOKEN)], facts  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -79,10 +93,20 @@ def test_the_operation_follows_from_method_or_name(protocol: str, method: str, p
         "request.protocol": protocol,
         "request.method": method,
         "request.path": path,
-        "destination.name": "",
+        "destination.name": "records",
+        "destination.port": 443,
     }
 
-    assert operation(facts, ()) == expected
+    assert operation(facts, (), SPOKEN) == expected
+
+
+@pytest.mark.parametrize(("place", "port"), [("records", 80), ("", 443), ("public", 443)])
+def test_what_only_looks_like_grpc_counts_as_the_post_that_a_server_takes_it_for(place: str, port: int) -> None:
+    overrides = (Override(method="POST", path="/v1", operation="admin"), Override(grpc="pkg.Svc/*", operation="read"))
+    looks = {"request.protocol": "grpc", "request.method": "POST", "destination.name": place, "destination.port": port}
+    expected = {"/x/GetY": "write", "/v1/GetY": "admin", "/pkg.Svc/GetUser": "write"}
+
+    assert {path: operation({**looks, "request.path": path}, overrides, SPOKEN) for path in expected} == expected
 
 
 CATALOGUE = (

@@ -44,6 +44,10 @@ def test_a_sound_destination_is_accepted(destination: str) -> None:
             "declare `addresses`, or write `anyAddress: true` to trust the host that the client names",
         ),
         (
+            "a, hosts: [a.example], anyAddress: true, ports: [80], grpcPorts: [443]",
+            "`a` has `grpcPorts` beyond its `ports`; ",
+        ),
+        (
             "a, addresses: [198.51.100.1], anyAddress: true",
             "`anyAddress` is for destinations with hosts and without `addresses`; ",
         ),

@@ -239,6 +239,11 @@ def rules(*lines: str) -> str:
             ["1:14 operation: this entry fits every request"],
         ),
         (
+            "destinations: [{name: a, hosts: [a.example], anyAddress: true}]\n"
+            "operations: [{destination: a, grpc: p.S/Get, operation: read}]\n",
+            ["2:14 operation: `p.S/Get` is never called: no destination meant here has gRPC"],
+        ),
+        (
             "operations: [{destination: pay, operation: read}]\n",
             ["1:28 unknown-destination: there is no destination `pay`"],
         ),
