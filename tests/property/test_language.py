@@ -43,7 +43,7 @@ NAMES = ("ann", "bob", "anonymous", "Ann", "a.b", "\u00e9t\u00e9")
 PATHS = ("/", "/v1", "/v1x", "/v1/x", "/v1/x/y", "/pkg.Svc/GetUser", "/a.B/GetUser", "/a.B/DeleteUser", "/a.B/Make")
 ADDRESSES = ("198.51.100.80", "198.51.100.82", "203.0.113.9", "2001:db8::1")
 NETWORKS = ("198.51.100.0/24", "198.51.100.80/32", "2001:db8::/32", "0.0.0.0/0", "::/0")
-PATTERNS = ("^a", "n$", "^ann$", "A", "[a-b]+", "a.b", "(?i)ann", "")
+PATTERNS = ("^a", "n$", "^ann$", "A", "[a-b]+", "a.*b", r"a\.b", "^[^n]*$", "^.+\u00e9$", "\u00e9", "(?i)ann", "")
 
 CONTEXTS: st.SearchStrategy[Mapping[str, Value]] = st.fixed_dictionaries(
     {

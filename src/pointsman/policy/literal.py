@@ -10,6 +10,7 @@ import re2
 from pointsman.model.attribute import LARGEST, AbsentValue, Attribute, Claim, Header, Type
 from pointsman.model.formula import AtLeast, Equals, Matches, Prefix, Substring, Suffix, Test, Within
 from pointsman.model.problem import did_you_mean
+from pointsman.policy.pattern import counts_bytes
 
 MAX_PATTERN = 1000
 _HOST_TEXT = re.compile(r"[a-z0-9._\-\[\]:]*")
@@ -29,7 +30,7 @@ def doubt(attribute: Attribute, test: Test, destinations: Mapping[str, object]) 
     """Return what is wrong with this test on this attribute, if something is."""
     match test:
         case Matches(pattern):
-            return _pattern(pattern)
+            return _pattern(pattern) or _counted(attribute, pattern)
         case Within(network):
             return network_doubt(network)
         case AtLeast(number) | Equals(int(number)) if abs(number) > LARGEST:
@@ -125,6 +126,15 @@ def _pattern(pattern: str) -> Doubt | None:
             "pattern", f"`{pattern}` is not an RE2 pattern: {why}", "the syntax is at github.com/google/re2/wiki/Syntax"
         )
     return None
+
+
+def _counted(attribute: Attribute, pattern: str) -> Doubt | None:
+    if not isinstance(attribute.source, (Claim, Header)):
+        return None
+    part = counts_bytes(pattern)
+    hint = "write `.*`, an end like the `@` in `.+@`, or a class of ASCII such as `[a-z0-9]`"
+    what = f"`{part}` counts bytes: outside ASCII a letter of `{attribute.name}` is several"
+    return Doubt("pattern", what, hint) if part else None
 
 
 def network_doubt(text: str) -> Doubt | None:

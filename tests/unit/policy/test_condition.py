@@ -132,6 +132,7 @@ def test_each_way_of_writing_has_its_boolean_form(text: str, formula: Formula) -
         ('user.name.startWith("x")', [(0, "unknown-function")]),
         ('user.name.matches("(")', [(18, "pattern")]),
         ('user.name.matches("(?=x)")', [(18, "pattern")]),
+        ('user.name.matches("^.{3}$")', [(18, "pattern")]),
         (f'user.name.matches("{"a" * 2000}")', [(18, "pattern")]),
         ('user.name.within("198.51.100.0/24")', [(0, "wrong-type")]),
         ('destination.address.startsWith("198.")', [(0, "wrong-type")]),
