@@ -43,6 +43,7 @@ def remove(config: Path) -> tuple[Fault, ...]:
     gateway, paths = _prepared(config)
     with alone(paths.lock, "gateway"):
         secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
+        _clear_others(gateway, paths)
         return _house(gateway, paths, secrets).remove()
 
 
