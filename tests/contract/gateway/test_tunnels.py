@@ -4,7 +4,10 @@ import sys
 
 import pytest
 
+from pointsman.gateway.openvpn import connected
+from pointsman.gateway.server import Traffic
 from pointsman.lab.wait import until
+from pointsman.tunnels.drivers import management
 from tests.contract.gateway.far_end import ORIGIN, World
 
 KINDS = pytest.mark.parametrize("kind", ["wireguard", "openvpn"])
@@ -51,6 +54,12 @@ def tracked(world: World) -> set[str]:
     return set(world.run("gate", sys.executable, "-c", TRACKED).split())
 
 
+def sessions(world: World) -> dict[str, Traffic]:
+    """Whom the OpenVPN server has connections with."""
+    socket = world.folder / "run/openvpn/work/management"
+    return connected(management.converse(socket, (b"status 3\n", b"\nEND\r\n")), 0)
+
+
 @KINDS
 def test_a_deleted_tunnel_carries_nothing_any_more_and_others_do(gate: World, kind: str) -> None:
     first, second = gate.grant(kind, "first"), gate.grant(kind, "second", node="beta")
@@ -62,6 +71,7 @@ def test_a_deleted_tunnel_carries_nothing_any_more_and_others_do(gate: World, ki
 
         assert gate.ask("DELETE", "/v1/tunnels/first") == (204, None)
         assert tracked(gate) in ({"10.71.0.3"}, {"10.73.0.3"})
+        assert len(sessions(gate)) == (1 if kind == "openvpn" else 0)
         assert talk.says("still there?") == "TimeoutError"
         assert kept.says("still there?") == "still there?"
     assert gate.ask("DELETE", "/v1/tunnels/first") == (204, None)
