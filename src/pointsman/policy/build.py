@@ -53,22 +53,29 @@ class Builder:
         known = self._done.get(key)
         if known is not None and known[1] <= allowed and known[2] >= depth:
             return known[0]
-        name = next(
-            n for n in self._order if any(self._conditions.mentions(i[0], n) for items in state.worlds for i in items)
-        )
         asked = set(self._conditions.names(item for items in state.worlds for item in items))
         name = next(name for name in self._order if name in asked)
         plan = split(self._conditions, state, name, allowed)
-        if plan is None or depth + max(levels(plan).values()) > DEPTH:
+        nested = {} if plan is None else levels(plan)
+        if plan is None or depth + max(nested.values()) > DEPTH:
             node = self._list(state, name, depth, missing)
         else:
-            node = self._parted(plan, state, name, depth, allowed, missing)
+            # the deepest first: what is built for there fits higher up too, and so equal rests stay one node
+            deepest = sorted(nested.items(), key=lambda cell: -cell[1])
+            node = self._parted(plan, deepest, state, name, depth, allowed, missing)
         self._done[key] = (node, allowed, depth)
         return node
 
-    def _parted(self, plan: Plan, state: State, name: str, depth: int, allowed: float, missing: str) -> Node:
-        # the deepest first: what is built for there fits higher up too, and so equal rests stay one node
-        present = sorted(levels(plan).items(), key=lambda item: -item[1])
+    def _parted(
+        self,
+        plan: Plan,
+        present: list[tuple[State, int]],
+        state: State,
+        name: str,
+        depth: int,
+        allowed: float,
+        missing: str,
+    ) -> Node:
         without, why = self._without(state, name, [cell for cell, _ in present], missing)
         share = max(1.0, allowed / (sum(size(cell) for cell, _ in present) + size(without)))
         nodes = {cell: self.grow(cell, depth + level, share * size(cell), missing) for cell, level in present}

@@ -103,25 +103,26 @@ def cells(plan: Plan) -> Iterator[State]:
 def levels(plan: Plan) -> dict[State, int]:
     """Return how many nested messages of the proxy's configuration lie above each cell of a plan, at most."""
     found: dict[State, int] = {}
-
-    def visit(here: Plan, above: int) -> None:
-        match here:
-            case Cell(state):
-                found[state] = max(found.get(state, LEVEL), above)
-            case ByValue(cases, other):
-                for case in cases.values():
-                    visit(case, above + LEVEL)
-                if other is not None:
-                    visit(other, above + LEVEL)
-            case ByPrefix(starts, rest):
-                for case in (*starts.values(), rest):
-                    visit(case, above + LEVEL)
-            case ByTest(_, yes, no):
-                visit(yes, above + LEVEL)
-                visit(no, above if isinstance(no, ByTest) else above + LEVEL)
-
-    visit(plan, 0)
+    for state, above in _nested(plan, 0):
+        found[state] = max(found.get(state, LEVEL), above)
     return found
+
+
+def _nested(plan: Plan, above: int) -> Iterator[tuple[State, int]]:
+    match plan:
+        case Cell(state):
+            yield state, above
+        case ByValue(cases, other):
+            for case in cases.values():
+                yield from _nested(case, above + LEVEL)
+            if other is not None:
+                yield from _nested(other, above + LEVEL)
+        case ByPrefix(starts, rest):
+            for case in (*starts.values(), rest):
+                yield from _nested(case, above + LEVEL)
+        case ByTest(_, yes, no):
+            yield from _nested(yes, above + LEVEL)
+            yield from _nested(no, above if isinstance(no, ByTest) else above + LEVEL)
 
 
 def settle(conditions: Conditions, state: State, name: str, judge: Judge) -> State:

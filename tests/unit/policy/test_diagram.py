@@ -1,5 +1,7 @@
 """The diagram: what it looks like, how large it gets, and what is said where a fact is absent."""
 
+import gc
+
 from pointsman.model.attribute import BUILTINS, AbsentDeny, AbsentValue, Attribute, Claim, NodeFact, Type, Value
 from pointsman.model.context import Absent, Context
 from pointsman.model.decision import Compared, Deny, Permit
@@ -196,6 +198,17 @@ def _rules(node: Node) -> set[int]:
 def test_built_in_attributes_need_no_declaration() -> None:
     assert {attribute.name for attribute in BUILTINS}.isdisjoint({a.name for a in ATTRIBUTES})
     assert asked(policy((Atom("destination.port", AtLeast(1024)), "x")), destination_port=8080).rule == "r0"
+
+
+def test_compiling_leaves_no_cycles_of_garbage_that_pile_up_until_the_collector_stops_everything() -> None:
+    rules = [(And((is_("user.name", f"u{n % 9}"), is_("user.level", n))), "fast") for n in range(90)]
+    gc.collect()
+    gc.disable()
+    try:
+        compile_policy(policy(*rules))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_fact_that_only_has_to_be_there_is_asked_for_as_such() -> None:
