@@ -4,6 +4,7 @@ Whatever happens to it, the kernel and the proxy go on as they were told last. A
 """
 
 import asyncio
+import gc
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -106,6 +107,8 @@ class Agent:
             async with self._lock:
                 if not self._ended.is_set():  # it may have gone down while the lock was awaited
                     await self._turn()
+            # every look at the kernel leaves cycles of garbage; piled up, they would hold up a change of policy
+            gc.collect(1)
         probing.cancel()
 
     def stop(self) -> None:
