@@ -2,11 +2,22 @@
 
 import http.client
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from pointsman.model.fault import Fault
 
 _PREFIX = {"cds": "cluster_manager.cds", "lds": "listener_manager.lds", "rds": "http.egress.rds.egress"}
+_FILTERS = "extension_config_discovery.http_filter."
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The version in effect, empty for none yet, and how many files Envoy has refused or could not read."""
+
+    version: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +33,21 @@ class Admin:
         except Fault:
             return False
 
-    def version(self, kind: str) -> str:
-        """Return the version of the resources in effect (`cds`, `lds`, `rds`, `ecds/NAME`); empty for none yet."""
-        wanted = f"{_prefix(kind)}.version_text"
-        listed = self.ask("GET", f"/stats?type=TextReadouts&filter=^{wanted}$")
-        return _value(listed, wanted).strip('"')
-
-    def refused(self, kind: str) -> int:
-        """Return how many files of this kind Envoy has refused, or could not read."""
-        rejected, failed = (f"{_prefix(kind)}.update_{what}" for what in ("rejected", "failure"))
-        listed = self.ask("GET", f"/stats?filter=^{_prefix(kind)}.update_(rejected|failure)$")
-        return int(_value(listed, rejected) or 0) + int(_value(listed, failed) or 0)
+    def applied(self) -> Mapping[str, Applied]:
+        """Return what became of the resources, by kind (`cds`, `lds`, `rds`, `ecds/NAME`), as far as there are any."""
+        wanted = f"^({'|'.join(_PREFIX.values())}|{_FILTERS}.+).(version_text|update_rejected|update_failure)$"
+        found: dict[str, dict[str, str]] = {}
+        for line in self.ask("GET", f"/stats?filter={quote(wanted)}").splitlines():
+            name, _, value = line.partition(": ")
+            prefix, _, what = name.rpartition(".")
+            found.setdefault(_kind(prefix), {})[what] = value
+        return {
+            kind: Applied(
+                told.get("version_text", "").strip('"'),
+                int(told.get("update_rejected", 0)) + int(told.get("update_failure", 0)),
+            )
+            for kind, told in found.items()
+        }
 
     def stats(self, pattern: str) -> str:
         """Return the counters whose names match, in Prometheus' text format."""
@@ -76,13 +91,6 @@ class _Local(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _prefix(kind: str) -> str:
-    return _PREFIX.get(kind) or f"extension_config_discovery.http_filter.{kind.removeprefix('ecds/')}"
-
-
-def _value(listed: str, name: str) -> str:
-    for line in listed.splitlines():
-        key, _, value = line.partition(": ")
-        if key == name:
-            return value.strip()
-    return ""
+def _kind(prefix: str) -> str:
+    named = {prefix: kind for kind, prefix in _PREFIX.items()}
+    return named.get(prefix) or f"ecds/{prefix.removeprefix(_FILTERS)}"

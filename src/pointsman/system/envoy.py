@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pointsman.model.fault import Fault
-from pointsman.system.admin import Admin
+from pointsman.system.admin import Admin, Applied
 
 READY_WITHIN = 20.0
 
@@ -146,46 +146,48 @@ def publish(place: Place, files: Mapping[str, str], versions: Mapping[str, str],
     new = json.loads(files["cds/cds.json"])
     kept = {one["name"] for one in new["resources"]}
     leaving = [one for one in old["resources"] if one["name"] not in kept]
+    now = place.admin.applied()
     if leaving:
         version = f"{versions['cds']}+{len(leaving)}"
         both = json.dumps({"version_info": version, "resources": [*new["resources"], *leaving]})
-        _settle(place, "cds", both, version, within)
+        _settle(place, "cds", both, version, now, within)
     else:
-        _settle(place, "cds", files["cds/cds.json"], versions["cds"], within)
+        _settle(place, "cds", files["cds/cds.json"], versions["cds"], now, within)
     filters = [kind for kind in versions if kind.startswith("ecds/")]
     for kind in filters:
         # one that no listener has yet is read when a listener comes to have it
-        if place.admin.version(kind):
-            _settle(place, kind, files[f"{kind}.json"], versions[kind], within)
+        if kind in now and now[kind].version:
+            _settle(place, kind, files[f"{kind}.json"], versions[kind], now, within)
         else:
             write(place, {f"{kind}.json": files[f"{kind}.json"]})
-    _settle(place, "lds", files["lds/lds.json"], versions["lds"], within)
-    _settle(place, "rds", files["rds/rds.json"], versions["rds"], within)
+    _settle(place, "lds", files["lds/lds.json"], versions["lds"], now, within)
+    _settle(place, "rds", files["rds/rds.json"], versions["rds"], now, within)
     if leaving:
-        _settle(place, "cds", files["cds/cds.json"], versions["cds"], within)
+        _settle(place, "cds", files["cds/cds.json"], versions["cds"], place.admin.applied(), within)
     for file in (place.folder / "ecds").glob("*.json"):
         if f"ecds/{file.stem}" not in filters:
             file.unlink()
     write(place, {"bootstrap.json": files["bootstrap.json"]})
 
 
-def _settle(place: Place, kind: str, text: str, version: str, within: float) -> None:
-    """Replace one file and wait until Envoy works by it."""
+def _settle(place: Place, kind: str, text: str, version: str, before: Mapping[str, Applied], within: float) -> None:
+    """Replace one file and wait until Envoy works by it, who worked by `before`."""
     name = f"{kind}.json" if "/" in kind else f"{kind}/{kind}.json"
-    if place.admin.version(kind) == version:
+    stood = before.get(kind, Applied())
+    if stood.version == version:
         write(place, {name: text})
         return
     target = place.folder / name
-    before = target.read_text() if target.exists() else ""
-    refused = place.admin.refused(kind)
+    old = target.read_text() if target.exists() else ""
     _replace(place, target, text)
     until = time.monotonic() + within
     while time.monotonic() < until:
         try:
-            if place.admin.version(kind) == version:
+            now = place.admin.applied().get(kind, Applied())
+            if now.version == version:
                 return
-            if place.admin.refused(kind) > refused:
-                _replace(place, target, before)
+            if now.refused > stood.refused:
+                _replace(place, target, old)
                 raise Fault("envoy-refused", f"apply {kind} {version}", _last_words(place))
         except Fault as fault:
             if fault.label != "envoy-busy":  # while it takes over a large file it answers nobody
