@@ -51,11 +51,13 @@ class Leaves:
         self._holders = holders or {}
         self._asks = asks
         self._nexts = nexts or {}
+        self._counted = {profile.name for profile in policy.profiles if limited(profile)}
         self._made: dict[tuple[int, str, str], Object] = {}
 
     def action(self, leaf: Leaf, destination: str) -> Object:
         """Return what the tree does at this leaf for requests to this destination."""
-        key = (leaf.rule, leaf.absent, destination)
+        counted = self._policy.rules[leaf.rule].profile in self._counted
+        key = (leaf.rule, leaf.absent, destination if counted else "")
         if key not in self._made:
             self._made[key] = self._decide(leaf, destination)
         return self._made[key]
