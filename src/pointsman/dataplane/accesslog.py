@@ -5,8 +5,6 @@ from pointsman.dataplane.identity import DECISION, SUBJECT
 
 COMMON: Object = {
     "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-    "cluster": "%UPSTREAM_CLUSTER%",
-    "lane": "%METADATA(CLUSTER:pointsman:lane)%",
     "details": "%RESPONSE_CODE_DETAILS%",
     "flags": "%RESPONSE_FLAGS%",
     "client": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
@@ -25,6 +23,8 @@ def http_log(settings: Settings, by_user: bool) -> list[Json]:
         "kind": "http",
         "decision": f"%FILTER_STATE({DECISION}:PLAIN)%",
         "rule": "%ROUTE_NAME%",
+        # the cluster is the lane; reading its metadata costs as much as eight other fields
+        "lane": "%UPSTREAM_CLUSTER%",
         "protocol": "%PROTOCOL%",
         "authority": "%REQ(:AUTHORITY)%",
         "method": "%REQ(:METHOD)%",
@@ -40,7 +40,13 @@ def http_log(settings: Settings, by_user: bool) -> list[Json]:
 
 def tcp_log(settings: Settings) -> list[Json]:
     """Return the log of plain TCP flows."""
-    return [_file(settings, {"kind": "tcp", "decision": "%UNIQUE_ID%", **COMMON})]
+    record: Object = {
+        "kind": "tcp",
+        "decision": "%UNIQUE_ID%",
+        "lane": "%METADATA(CLUSTER:pointsman:lane)%",
+        **COMMON,
+    }
+    return [_file(settings, record)]
 
 
 def _file(settings: Settings, record: Object) -> Object:

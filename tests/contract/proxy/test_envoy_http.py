@@ -102,12 +102,12 @@ def test_a_denial_names_rule_and_decision(lab: Lab, proxy: Proxy) -> None:
         "decision": told["decision"],
     }
     record = proxy.record(decision=told["decision"])
-    assert {key: record[key] for key in ("rule", "code", "path", "authority", "cluster")} == {
+    assert {key: record[key] for key in ("rule", "code", "path", "authority", "lane")} == {
         "rule": "no-secrets",
         "code": 403,
         "path": "/deny/this",
         "authority": HOST,
-        "cluster": None,
+        "lane": None,
     }
 
 
@@ -193,10 +193,9 @@ def test_a_websocket_is_decided_once_and_then_carried(lab: Lab, proxy: Proxy) ->
 def test_the_record_shows_the_way_that_was_taken(lab: Lab, proxy: Proxy) -> None:
     once(lab, "/recorded?token=s3cr3t", headers=bearer(lab, sub="alice", role="admin"))
     record = proxy.record(path="/recorded")
-    assert {key: record[key] for key in ("rule", "user", "cluster", "lane", "destination", "code", "flags")} == {
+    assert {key: record[key] for key in ("rule", "user", "lane", "destination", "code", "flags")} == {
         "rule": "for-admins",
         "user": "alice",
-        "cluster": "safe@b",
         "lane": "safe@b",
         "destination": f"{ADDRESS}:80",
         "code": 200,
