@@ -71,7 +71,7 @@ def start_plain(
             ]
         },
         http_filters=[*asks, router],
-        access_log=accesslog.http_log(_recording(made, peer), False) if records else [],
+        access_log=accesslog.http_log(_recording(made, peer), False, {}) if records else [],
     )
     original = typed("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")
     config = {

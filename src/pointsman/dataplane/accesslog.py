@@ -1,7 +1,16 @@
-"""The decision record of each request and each plain TCP flow: one line of JSON. Never a token, never a query."""
+"""The decision record of each request and each plain TCP flow: one line of JSON. Never a token, never a query.
+
+What still runs is told, too, again and again in a file of its own, with all the facts that another policy could ask
+about: whoever reads it can decide anew.
+"""
 
 from pointsman.dataplane.envoy import Json, Object, Settings, extension, typed
-from pointsman.dataplane.identity import DECISION, SUBJECT
+from pointsman.dataplane.identity import CLAIMS, DECISION, SUBJECT
+from pointsman.model.attribute import Header, Type
+from pointsman.model.policy import Policy
+
+# How often a request or flow that still runs is told.
+RUNNING = "2s"
 
 COMMON: Object = {
     "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
@@ -17,9 +26,9 @@ COMMON: Object = {
 }
 
 
-def http_log(settings: Settings, by_user: bool) -> list[Json]:
-    """Return the log of requests."""
-    record: Object = {
+def http_log(settings: Settings, by_user: bool, noted: Object) -> list[Json]:
+    """Return the logs of requests: those that ended, and those that run, with these headers and all claims."""
+    request: Object = {
         "kind": "http",
         "decision": f"%FILTER_STATE({DECISION}:PLAIN)%",
         "rule": "%ROUTE_NAME%",
@@ -29,32 +38,53 @@ def http_log(settings: Settings, by_user: bool) -> list[Json]:
         "authority": "%REQ(:AUTHORITY)%",
         "method": "%REQ(:METHOD)%",
         "path": "%PATH(NQ)%",
+    }
+    ended: Object = {
+        **request,
         "code": "%RESPONSE_CODE%",
         "grpc": "%GRPC_STATUS_NUMBER%",
         **({"user": SUBJECT} if by_user else {}),
         **({"observed": "%METADATA(ROUTE:pointsman:observed)%"} if settings.observe else {}),
         **COMMON,
     }
-    return [_file(settings, record)]
+    running: Object = {
+        **request,
+        "content_type": "%REQ(CONTENT-TYPE)%",
+        "headers": noted,
+        **({"claims": CLAIMS} if by_user else {}),
+        **COMMON,
+    }
+    return [
+        _file(settings.access_log, ended, "DownstreamEnd"),
+        _file(settings.running_log, running, "DownstreamPeriodic"),
+    ]
 
 
 def tcp_log(settings: Settings) -> list[Json]:
-    """Return the log of plain TCP flows."""
-    record: Object = {
-        "kind": "tcp",
-        "decision": "%UNIQUE_ID%",
-        "lane": "%METADATA(CLUSTER:pointsman:lane)%",
-        **COMMON,
+    """Return the logs of plain TCP flows: those that ended, and those that run."""
+    lane = "%METADATA(CLUSTER:pointsman:lane)%"
+    record: Object = {"kind": "tcp", "decision": "%UNIQUE_ID%", "lane": lane, **COMMON}
+    return [
+        _file(settings.access_log, record, "TcpConnectionEnd"),
+        _file(settings.running_log, record, "TcpPeriodic"),
+    ]
+
+
+def noted(policy: Policy) -> Object:
+    """Return the declared headers, which the running records tell: what no rule asks about now, the next policy may.
+
+    Of a header on several lines Envoy would write the first alone, so that lists from headers are left out.
+    """
+    return {
+        one.source.name: f"%REQ({one.source.name})%"
+        for one in policy.attributes
+        if isinstance(one.source, Header) and one.type is not Type.STRINGS
     }
-    return [_file(settings, record)]
 
 
-def _file(settings: Settings, record: Object) -> Object:
-    return extension(
+def _file(path: str, record: Object, when: str) -> Object:
+    log = extension(
         "envoy.access_loggers.file",
-        typed(
-            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            path=settings.access_log,
-            log_format={"json_format": record},
-        ),
+        typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", path=path, log_format={"json_format": record}),
     )
+    return {**log, "filter": {"log_type_filter": {"types": [when]}}}

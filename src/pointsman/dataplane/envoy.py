@@ -14,8 +14,9 @@ TYPES = "type.googleapis.com/"
 class Settings:
     """What the proxy's files need to know of the node.
 
-    `folder` is where they lie, `state` a folder of the proxy's own for its admin socket. To `observe` is to record
-    what is decided, and to hold nothing. `asked` is the agent's socket for requests without a tunnel, empty for none.
+    `folder` is where they lie, `state` a folder of the proxy's own for its admin socket and what runs;
+    `access_log` tells what ended. To `observe` is to record what is decided, and to hold nothing. `asked` is the
+    agent's socket for requests without a tunnel, empty for none.
     """
 
     folder: str
@@ -32,6 +33,11 @@ class Settings:
     def admin(self) -> str:
         """Return the path of the admin socket."""
         return f"{self.state}/admin.sock"
+
+    @property
+    def running_log(self) -> str:
+        """Return the path of the records of what still runs."""
+        return f"{self.state}/running.log"
 
 
 def typed(kind: str, /, **fields: Json) -> Object:

@@ -27,7 +27,8 @@ def compile_http(policy: Policy, settings: Settings) -> Object:
             early_header_mutation_extensions=[_context(policy)],
             rds={"route_config_name": ROUTES, "config_source": watched(settings, "rds")},
             local_reply_config=compile_replies(),
-            access_log=accesslog.http_log(settings, policy.identity is not None),
+            access_log=accesslog.http_log(settings, policy.identity is not None, accesslog.noted(policy)),
+            access_log_options={"access_log_flush_interval": accesslog.RUNNING},
             http_filters=_filters(policy, settings),
         ),
     )

@@ -9,6 +9,7 @@ from pointsman.dataplane.headers import claim_header, json_header
 from pointsman.model.policy import Identity
 
 JWT = "envoy.filters.http.jwt_authn"
+CLAIMS = f"%DYNAMIC_METADATA({JWT}:payload)%"
 SUBJECT = f"%DYNAMIC_METADATA({JWT}:payload:sub)%"
 DECISION = "pointsman.decision"
 

@@ -115,6 +115,7 @@ def _opaque(settings: Settings) -> Object:
             max_connect_attempts=1,
             idle_timeout="3600s",
             access_log=accesslog.tcp_log(settings),
+            access_log_options={"access_log_flush_interval": accesslog.RUNNING},
         ),
     )
     return {"name": "opaque", "filters": [choose, carry]}

@@ -1,6 +1,6 @@
 """A client's process: one connection, many requests. One JSON request per line in, one JSON answer per line out.
 
-`python -m pointsman.lab.client KIND ADDRESS PORT [UID]` with KIND `http1`, `http2`, `grpc` or `websocket`. The
+`python -m pointsman.lab.client KIND ADDRESS PORT [UID]` with KIND `http1`, `http2`, `grpc`, `call` or `websocket`. The
 connection is made once, by the first request, and never again: what happens on it, happens on one connection.
 """
 
@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -118,6 +119,27 @@ def rpc(address: str, port: int) -> Ask:
     return ask
 
 
+def call(address: str, port: int) -> Ask:
+    """Return a client for one gRPC call that stays open: each request sends `body` and takes a message."""
+    said: SimpleQueue[bytes] = SimpleQueue()
+    calls: list[Any] = []
+
+    def ask(request: Any) -> dict[str, Any]:
+        if not calls:
+            where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            options = (("grpc.default_authority", request["host"]), ("grpc.enable_retries", 0))
+            method = grpc.insecure_channel(where, options).stream_stream(request["path"])
+            calls.append(method(iter(said.get, None), metadata=request["headers"]))
+        said.put(request["body"].encode())
+        try:
+            message = json_format.MessageToDict(struct_pb2.Struct.FromString(next(calls[0])))
+        except grpc.RpcError as ended:
+            return {"status": ended.code().value[0], "headers": [], "body": "", "error": ended.details() or "ended"}
+        return {"status": 0, "headers": [], "body": json.dumps(message)}
+
+    return ask
+
+
 def websocket(address: str, port: int) -> Ask:
     """Return a client for one WebSocket: the first request opens it, each further one sends `body` and takes a text."""
     line = socket.create_connection((address, port), TIMEOUT)
@@ -162,7 +184,7 @@ def main() -> None:
         os.setgroups([])
         os.setresgid(int(uid[0]), int(uid[0]), int(uid[0]))
         os.setresuid(int(uid[0]), int(uid[0]), int(uid[0]))
-    connect = {"http1": http1, "http2": http2, "grpc": rpc, "websocket": websocket}[kind]
+    connect = {"http1": http1, "http2": http2, "grpc": rpc, "call": call, "websocket": websocket}[kind]
     ask: Ask | None = None
     for line in sys.stdin:
         try:

@@ -95,7 +95,7 @@ class Client:
 def connected(lab: Lab, address: str, port: int, kind: str = "http1", uid: int = 1000) -> Iterator[Client]:
     """Have a client on the instance, run by this user, while the block runs.
 
-    `kind` is `http1`, `http2`, `grpc` or `websocket`.
+    `kind` is `http1`, `http2`, `grpc`, `call` (one that stays open) or `websocket`.
     """
     argv = [sys.executable, "-m", "pointsman.lab.client", kind, address, str(port), str(uid)]
     with lab.log(world.INSTANCE, "client").open("ab") as errors:

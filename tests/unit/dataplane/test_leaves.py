@@ -85,6 +85,6 @@ def test_only_to_observe_takes_a_way_that_is_bound_to_nothing() -> None:
 
 def test_only_what_is_observed_is_recorded_as_such() -> None:
     settings = Settings("/f", "/s", "/l")
-    logs = [str(http_log(replace(settings, observe=observe), by_user=False)) for observe in (True, False)]
+    logs = [str(http_log(replace(settings, observe=observe), False, {})) for observe in (True, False)]
 
     assert ["ROUTE:pointsman:observed" in log for log in logs] == [True, False]
