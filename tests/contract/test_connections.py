@@ -1,48 +1,113 @@
-"""What is found and ended of the kernel's TCP connections, in a namespace of its own."""
+"""The edge to the socket table, against a real kernel in a network namespace of its own."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 from pointsman.lab import spaces
 
-# Three connections, two of them marked; the second mark's are ended. Says which still stand, and what was found before.
-_MARKED = """
-import json, socket
-from pointsman.system import connections
-door = socket.create_server(("127.0.0.1", 0))
-def line(mark):
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, 36, mark)
-    made.connect(door.getsockname())
-    made.settimeout(2)
-    kept.append(door.accept()[0])
-    return made
-kept, mask = [], 0x3FF00000
-lines = {"none": line(0), "first": line(0x00200007), "second": line(0x00300000)}
-found = {mark: connections.any_marked(mark, mask) for mark in (0x00200000, 0x00300000, 0x00400000)}
-connections.reset_marked(0x00300000, mask)
-connections.reset_marked(0x00400000, mask)
-def stands(one):
-    try:
-        one.sendall(b"x")
-        return True
-    except OSError:
-        return False
-print(json.dumps([found, {name: stands(one) for name, one in lines.items()}, connections.any_marked(0x00300000, mask)]))
+# Everything that is done in the namespace is one process: it says what it found, as JSON.
+_START = """
+import json, os, socket, sys
+from pointsman.system import connections, devices
+FAMILY, HOST = (socket.AF_INET6, "::1") if sys.argv[1] == "6" else (socket.AF_INET, "127.0.0.1")
+door = socket.create_server((HOST, 0), family=FAMILY)
+def connected(mark=0, device="", uid=0):
+    line = socket.socket(FAMILY)
+    if mark: line.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    if device: line.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+    if uid: os.fchown(line.fileno(), uid, uid)
+    line.connect(door.getsockname()[:2])
+    return line, door.accept()[0]
+def seen(line):
+    ends = line.getsockname()[1], line.getpeername()[1]
+    [found] = [one for one in connections.standing() if (one.local_port, one.remote_port) == ends]
+    return found
+def state(line):
+    try: line.send(b"x"); return "stands"
+    except OSError as error: return type(error).__name__
 """
+FAMILIES = pytest.mark.parametrize("family", ["4", "6"])
 
 
-def test_connections_are_found_and_ended_by_their_mark_alone() -> None:
-    with spaces.space("marks") as name:
-        enter = ["nsenter", f"--net=/run/netns/{name}"]
-        subprocess.run([*enter, "ip", "link", "set", "lo", "up"], check=True)
-        done = subprocess.run(
-            [*enter, sys.executable, "-c", _MARKED], capture_output=True, text=True, timeout=30, check=False
-        )
+@pytest.fixture(scope="module")
+def space() -> Iterator[str]:
+    if os.geteuid() != 0:
+        pytest.fail("network namespaces need root")
+    with spaces.space("sockets") as name:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True, timeout=30)
+        yield name
+
+
+def told(space: str, code: str, family: str = "4") -> Any:
+    command = ["nsenter", f"--net=/run/netns/{space}", sys.executable, "-c", _START + code, family]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    found, stands, left = json.loads(done.stdout)
+    return json.loads(done.stdout)
 
-    assert found == {str(0x00200000): True, str(0x00300000): True, str(0x00400000): False}
-    assert stands == {"none": True, "first": True, "second": False}
-    assert not left
+
+@FAMILIES
+def test_a_connection_is_seen_with_what_it_is_bound_to(space: str, family: str) -> None:
+    code = """
+a, b = connected(0x00200001, "lo")
+b.sendall(b"y" * 1000); a.recv(2000)
+one = seen(a)
+print(json.dumps([one.local, one.remote, one.mark, one.device, one.received, one.leaves, one.uid, list(one.points)]))
+"""
+    host = "::1" if family == "6" else "127.0.0.1"
+    local, remote, mark, device, received, leaves, uid, points = told(space, code, family)
+
+    assert (local, remote, mark, device, received, leaves, uid) == (host, host, 0x00200001, "lo", 1000, False, 0)
+    assert all(point.startswith("[::1]:" if family == "6" else "127.0.0.1:") for point in points)
+
+
+def test_one_that_is_bound_to_nothing_has_no_device_and_no_mark(space: str) -> None:
+    assert told(space, "one = seen(connected()[0]); print(json.dumps([one.mark, one.device]))") == [0, ""]
+
+
+@FAMILIES
+def test_only_the_very_connection_is_ended_and_its_peer_is_told(space: str, family: str) -> None:
+    code = """
+a, b = connected(); c, d = connected()
+ended = connections.reset([seen(a)])
+print(json.dumps([ended, state(a), state(b), state(c), state(d)]))
+"""
+    ended, mine, theirs, *others = told(space, code, family)
+
+    assert (ended, mine, theirs, others) == (1, "ConnectionAbortedError", "ConnectionResetError", ["stands", "stands"])
+
+
+def test_a_connection_that_has_ended_meanwhile_is_no_fault(space: str) -> None:
+    code = (
+        "a, b = connected(); one = seen(a); print(json.dumps([connections.reset([one, one]), connections.reset([])]))"
+    )
+
+    assert told(space, code) == [1, 0]
+
+
+def test_one_that_is_still_being_made_is_seen_and_ended(space: str) -> None:
+    code = """
+import subprocess
+subprocess.run("ip link add eth9 type veth peer name far9; ip link set eth9 up; ip link set far9 up;"
+               "ip addr add 192.0.2.9/24 dev eth9; ip neigh add 192.0.2.8 lladdr 02:00:00:00:00:08 dev eth9",
+               shell=True, check=True)
+line = socket.socket(); line.setblocking(False); line.connect_ex(("192.0.2.8", 80))
+def going(): return [each for each in connections.standing() if each.remote == "192.0.2.8"]
+[one] = going()
+print(json.dumps([one.leaves, one.local, connections.reset([one]), len(going())]))
+"""
+    assert told(space, code) == [True, "192.0.2.9", 1, 0]
+
+
+def test_the_bytes_that_a_device_has_sent_are_read(space: str) -> None:
+    code = """
+before = devices.sent_bytes()["lo"]
+a, b = connected(); a.sendall(b"z" * 5000); b.recv(9000)
+print(json.dumps(devices.sent_bytes()["lo"] - before > 5000))
+"""
+    assert told(space, code) is True

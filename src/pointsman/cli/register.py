@@ -2,7 +2,7 @@
 
 import typer
 
-from pointsman.cli import decisions, demo, doctor, explain, gateway, lab, leases, node, policy
+from pointsman.cli import decisions, demo, doctor, explain, gateway, lab, leases, node, policy, verify
 
 
 def commands(app: typer.Typer) -> None:
@@ -14,6 +14,7 @@ def commands(app: typer.Typer) -> None:
     app.command("break-glass")(node.break_glass)
     app.command()(node.status)
     app.command()(node.tunnels)
+    app.command()(verify.verify)
     app.command()(explain.explain)
     app.command()(doctor.doctor)
     app.command()(demo.demo)

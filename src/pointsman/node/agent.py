@@ -19,19 +19,19 @@ from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid
 from pointsman.model.tunnel import Kind, Lane, State, Tunnel
-from pointsman.node import applied, asks, report
+from pointsman.node import applied, asks, proven, report
 from pointsman.node import memory as memories
 from pointsman.node.apply import Host
 from pointsman.node.busy import Busy
 from pointsman.node.config import Node
 from pointsman.node.fleet import Fleet
 from pointsman.node.holdings import Holdings
-from pointsman.node.ledger import Ledger
 from pointsman.node.moving import Moving
 from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, make_plan
 from pointsman.node.prober import Prober, targets
+from pointsman.node.prover import Look, Prover
 from pointsman.node.provision import Provision
 from pointsman.node.trees import Trees, compile_trees
 from pointsman.node.workshop import Workshop
@@ -68,7 +68,7 @@ class Agent:
         self._asked: Asked | None = None
         self._lanes: tuple[Lane, ...] = ()
         self._moving = Moving(host, self.memory.stays, time.monotonic())
-        self._ledger = Ledger(paths.records, log)
+        self._prover = Prover(node, paths, host, log)
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self._lock = asyncio.Lock()
         self._ended = asyncio.Event()
@@ -83,7 +83,7 @@ class Agent:
 
     async def start(self) -> None:
         """Bring the host into the state that the policy asks for, closed at every moment on the way."""
-        self._ledger.skip()
+        self._prover.ledger.skip()
         self.provision.restore()
         if self.node.gateways:
             self._asks = await asks.serve(self.paths.asked, self.node.proxy_uid, self.provision.answer)
@@ -203,7 +203,7 @@ class Agent:
             {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
             self._pulses,
             self.memory,
-            self._ledger.tally,
+            self._prover.ledger.tally,
             counters,
             self._host.proxy_pid(),
             [*self.warnings, *self._names.warnings(self.policy)],
@@ -212,9 +212,9 @@ class Agent:
 
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
-        return report.metrics(
-            self._trees.policy, self._tunnels(), self._pulses, self._ledger.tally, self._host.counters()
-        )
+        tally, counters = self._prover.ledger.tally, self._host.counters()
+        proof = proven.metrics(tally, self._prover.standing, self._prover.balances)
+        return report.metrics(self._trees.policy, self._tunnels(), self._pulses, tally, counters, proof)
 
     @property
     def policy(self) -> Policy:
@@ -234,8 +234,7 @@ class Agent:
         await self._fleet.turn()
         if self.node.gateways:
             self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._lanes))
-        if self._ledger.read(self._lanes):
-            self._host.reopen_records()
+        await self._prove()
         try:
             await asyncio.to_thread(self._host.tend_proxy)
         except Fault as fault:
@@ -292,6 +291,21 @@ class Agent:
         self._asked = None if lanes_only else (trees, tunnels, self.memory, old, holdings)
         self._names.turn(trees.policy)
         self._prober.watch(targets(trees.policy, tunnels))
+
+    async def _prove(self) -> None:
+        """Hold what is there against what was put in place last, before that changes."""
+        if self._plan is None:
+            self._prover.blind("the host was not as it should be")
+            return
+        unheld = "observed only: nothing was held back" if self.memory.observe else ""
+        unheld = unheld or ("the glass was broken" if self.memory.glass_until is not None else "")
+        compiled = self._names.placed(self._trees).compiled
+        look = Look(self._plan, compiled, self._tunnels(), self._fleet.took(), unheld)
+        try:
+            await asyncio.to_thread(self._prover.turn, look)
+        except Fault as fault:
+            self._log.fault(fault)
+            self._prover.blind(str(fault))
 
     async def _work_out(
         self,

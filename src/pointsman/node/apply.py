@@ -59,17 +59,21 @@ class Host:
 
     def cut(self, sources: Iterable[str]) -> None:
         """End what was sent from these addresses of lost tunnels: it would wait for answers that cannot come."""
-        for source in sources:
-            connections.reset_from(source)
+        lost = frozenset(sources)
+        if lost:
+            connections.reset(one for one in connections.standing() if one.local in lost)
 
     def end(self, lanes: Iterable[Lane]) -> None:
         """End what is under way on these lanes."""
-        for lane in lanes:
-            connections.reset_marked(lane.mark, MASK)
+        marks = {lane.mark for lane in lanes}
+        if marks:
+            connections.reset(one for one in connections.standing() if one.mark & MASK in marks)
 
     def idle(self, lanes: Iterable[Lane]) -> set[Lane]:
         """Return those of these lanes that no connection is on."""
-        return {lane for lane in lanes if not connections.any_marked(lane.mark, MASK)}
+        asked = set(lanes)
+        busy = {one.mark & MASK for one in connections.standing()} if asked else set()
+        return {lane for lane in asked if lane.mark not in busy}
 
     def tend_proxy(self) -> bool:
         """Start the proxy again if it has ended; return whether that was so."""

@@ -8,15 +8,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
-from pointsman.node import applied, control
+from pointsman.node import applied, control, evidence
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
-from pointsman.node.config import Node, load_node
+from pointsman.node.config import Node, load_node, read_node
 from pointsman.node.fleet import Fleet
 from pointsman.node.paths import Paths, prepare
 from pointsman.node.plan import closed_guard
@@ -144,6 +145,15 @@ def node_file(runtime: Path) -> Path | None:
         return None
 
 
+def evidence_of(runtime: Path, since: float, until: float) -> dict[str, Any]:
+    """Return what the agents at this runtime folder have proven from `since` to `until`, seconds of the Unix clock."""
+    file = node_file(runtime)
+    if file is None:
+        raise Fault("no-node", f"look for evidence of the agent at `{runtime}`", "none was ever started there")
+    lines, unreadable = evidence.recall(Paths(runtime, read_node(file).state).evidence, since)
+    return evidence.sum_up(lines, since, until, unreadable)
+
+
 def pool_of(node: Node, config: Path) -> Pool:
     """Return the pool that the node file declares. Raises `Invalid` with every problem of every tunnel file."""
     return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
@@ -178,12 +188,15 @@ async def _announce(agent: Agent, paths: Paths, running: "asyncio.Task[None]", c
 def _reset_open_connections(node: Node, log: Log) -> None:
     """Connections that stand from before are not captured: they are named, and end."""
     free = {node.proxy_uid, node.tunnel_uid, *node.exempt_uids}
-    for connection in connections.established():
-        if connection.uid not in free and connection.local_port not in node.inbound:
-            log.event(
-                "an open connection is reset", **{name: getattr(connection, name) for name in connection.__slots__}
-            )
-            connections.reset(connection)
+    found = [
+        one
+        for one in connections.standing()
+        if one.leaves and one.uid not in free and one.local_port not in node.inbound
+    ]
+    for one in found:
+        local, remote = one.points
+        log.event("an open connection is reset", local=local, remote=remote, uid=one.uid)
+    connections.reset(found)
 
 
 def _demand_root() -> None:

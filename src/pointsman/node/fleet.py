@@ -92,6 +92,10 @@ class Fleet:
         seen = self._seen.get(name)
         return seen.handshake_age if seen else None
 
+    def took(self) -> dict[str, int]:
+        """Return how many bytes each tunnel says it has sent, as last seen."""
+        return {name: seen.sent for name, seen in self._seen.items()}
+
     def _tunnel(self, supply: Supply, table: int) -> Tunnel:
         entry, life = supply.entry, self._lives[supply.entry.name]
         seen = self._seen[entry.name]

@@ -1,33 +1,55 @@
 """What has left and what was refused, as the proxy recorded it: read on, counted, and held against what was decided."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable
 
-from pointsman.model.tunnel import Lane
-from pointsman.node.records import Follower, Tally, parse, rotate
-from pointsman.system.log import Log
+from pointsman.node.paths import Paths
+from pointsman.node.proof import Finding
+from pointsman.node.records import Decided, Follower, Tally, parse, rotate
+from pointsman.node.streams import Running, key_of, understand
+
+FORGOTTEN = 8.0  # seconds after which what was told to run, and is told no more, counts as ended
 
 
 class Ledger:
-    """The decision records since this agent started."""
+    """The decision records since this agent started, and what still runs. Times are in seconds of a steady clock."""
 
-    def __init__(self, records: Path, log: Log) -> None:
+    def __init__(self, paths: Paths) -> None:
         self.tally = Tally()
-        self._records = records
-        self._log = log
-        self._follower = Follower(records)
+        self._files = (paths.records, paths.running)
+        self._ended, self._going = (Follower(path) for path in self._files)
+        self._running: dict[str, tuple[float, Running]] = {}
 
     def skip(self) -> None:
         """Leave out what an earlier agent has counted."""
-        self._follower.skip()
+        self._ended.skip()
+        self._going.skip()
 
-    def read(self, lanes: Iterable[Lane]) -> bool:
-        """Count what is new; return whether the file was moved aside and has to be opened anew by its writer."""
-        sources = {lane.cluster: frozenset(lane.sources) for lane in lanes}
-        for line in self._follower.lines():
+    @property
+    def running(self) -> list[Running]:
+        """Return what ran when it was told last."""
+        return [one for _, one in self._running.values()]
+
+    def read(self, decided: Decided, now: float, reopen: Callable[[], None]) -> list[Finding]:
+        """Count what is new, and return what was wrong with it; full files are moved aside and opened anew."""
+        for line in self._going.lines():
+            record = parse(line)
+            running = understand(record) if record else None
+            if running is None:
+                self.tally.unreadable += 1
+            else:
+                self._running[running.key] = (now, running)
+        found = []
+        for line in self._ended.lines():
             record = parse(line)
             if record is None:
                 self.tally.unreadable += 1
-            elif not self.tally.add(record, sources):
-                self._log.event("a request left another way than decided", record=dict(record))
-        return rotate(self._records)
+                continue
+            self._running.pop(key_of(record), None)
+            finding = self.tally.add(record, decided)
+            if finding:
+                found.append(finding)
+        self._running = {key: one for key, one in self._running.items() if now - one[0] < FORGOTTEN}
+        moved = [path for path in self._files if rotate(path)]
+        if moved:
+            reopen()
+        return found

@@ -57,6 +57,16 @@ class Paths:
         return self.runtime / "asked" / "socket"
 
     @property
+    def running(self) -> Path:
+        """The records of what still runs."""
+        return self.proxy / "running.log"
+
+    @property
+    def evidence(self) -> Path:
+        """What was proven, interval by interval."""
+        return self.state / "evidence.log"
+
+    @property
     def policy(self) -> Path:
         """The policy that was last applied: what a restarted agent goes on with."""
         return self.state / "policy.json"

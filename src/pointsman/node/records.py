@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pointsman.node.proof import Finding, Reason
+
 Record = Mapping[str, Any]
 
 LARGEST = 32 * 1024 * 1024
@@ -18,34 +20,67 @@ KEPT = 4
 # Of Envoy's response flags, those that a way out may be to blame for
 TROUBLES = {"UF": "connect", "UC": "reset"}
 
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What requests are held against.
+
+    `sources` gives, by lane, the addresses that a request through it may have left from. `carried` gives, by both ends
+    of a socket, the lanes whose it was by mark, device and source; empty where it was no lane's.
+    """
+
+    sources: Mapping[str, frozenset[str]]
+    carried: Mapping[Pair, frozenset[str]]
+
 
 @dataclass(slots=True)
 class Tally:
-    """Counts since the agent started. `misrouted` counts requests that left from another address than decided.
+    """Counts since the agent started.
 
-    `troubles` counts, by tunnel, requests that could not connect or were reset.
+    Of the requests that left, `proven` had a socket that the kernel showed with everything of the lane, `by_source`
+    only the lane's source address (the socket was gone before it was looked at), and of `unknown` ones nothing could be
+    said; `refused` ones stayed. `misrouted` counts what went another way than decided, by reason: requests, sockets and
+    traffic. `ended` counts what a change of policy has ended; `troubles`, by tunnel, requests that could not connect or
+    were reset.
     """
 
     requests: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     troubles: Counter[tuple[str, str]] = field(default_factory=Counter)
+    proven: Counter[str] = field(default_factory=Counter)
+    by_source: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    misrouted: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    ended: int = 0
     unreadable: int = 0
-    misrouted: int = 0
 
-    def add(self, record: Record, sources: Mapping[str, frozenset[str]]) -> bool:
-        """Count one record; return whether it left the way that was decided (or not at all).
-
-        `sources` gives, by lane, the addresses that a request through it may have left from.
-        """
+    def add(self, record: Record, decided: Decided) -> Finding | None:
+        """Count one record; return what was wrong with the way it left, None where it is right or did not leave."""
         lane = str(record.get("lane") or "")
         profile, _, tunnel = lane.partition("@")
         self.requests[(str(record.get("rule") or ""), profile, tunnel, str(record.get("code") or 0))] += 1
         for flag in str(record.get("flags") or "").split(","):
             if tunnel and flag in TROUBLES:
                 self.troubles[tunnel, TROUBLES[flag]] += 1
-        left_from = host_of(str(record.get("source") or ""))
-        right = not left_from or lane not in sources or left_from in sources[lane]
-        self.misrouted += not right
-        return right
+        source, destination = str(record.get("source") or ""), str(record.get("destination") or "")
+        if not source:
+            self.refused += 1
+            return None
+        carried = decided.carried.get((source, destination))
+        if carried is not None and lane in carried:
+            self.proven[lane] += 1
+        elif carried is not None:
+            by = " or ".join(sorted(carried)) or "no lane"
+            return Finding(Reason.LANE, lane, f"{source} to {destination}, which the kernel shows as {by}")
+        elif lane not in decided.sources:
+            self.unknown[lane] += 1
+        elif host_of(source) in decided.sources[lane]:
+            self.by_source[lane] += 1
+        else:
+            return Finding(Reason.SOURCE, f"{lane}: source {' or '.join(sorted(decided.sources[lane]))}", source)
+        return None
 
 
 class Follower:

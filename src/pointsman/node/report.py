@@ -69,7 +69,8 @@ def status(
         "counts": {
             "requests": sum(tally.requests.values()),
             "refused": refused,
-            "misrouted": tally.misrouted,
+            "misrouted": tally.misrouted.total(),
+            "ended": tally.ended,
             "unreadable": tally.unreadable,
         },
         "guard": {name: {"packets": packets, "bytes": octets} for name, (packets, octets) in sorted(counters.items())},
@@ -83,11 +84,16 @@ def objections(selection: Selection) -> list[str]:
 
 
 def metrics(
-    policy: Policy, tunnels: tuple[Tunnel, ...], pulses: Mapping[str, Pulse], tally: Tally, counters: Counters
+    policy: Policy,
+    tunnels: tuple[Tunnel, ...],
+    pulses: Mapping[str, Pulse],
+    tally: Tally,
+    counters: Counters,
+    proof: Iterable[Metric],
 ) -> bytes:
     """Return all counters in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Snapshot(policy, tunnels, pulses, tally, counters))
+    registry.register(_Snapshot(policy, tunnels, pulses, tally, counters, tuple(proof)))
     return generate_latest(registry)
 
 
@@ -99,12 +105,14 @@ class _Snapshot(Collector):
         pulses: Mapping[str, Pulse],
         tally: Tally,
         counters: Counters,
+        proof: tuple[Metric, ...],
     ) -> None:
         self._policy = policy
         self._tunnels = tunnels
         self._pulses = pulses
         self._tally = tally
         self._counters = counters
+        self._proof = proof
 
     def collect(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
@@ -113,9 +121,7 @@ class _Snapshot(Collector):
         for labels, count in sorted(self._tally.requests.items()):
             requests.add_metric(labels, count)
         yield requests
-        misrouted = CounterMetricFamily("pointsman_misrouted", "Requests that left another way than decided.")
-        misrouted.add_metric((), self._tally.misrouted)
-        yield misrouted
+        yield from self._proof
         guard = CounterMetricFamily("pointsman_guard_packets", "Packets by the guard's counters.", labels=("counter",))
         for name, (packets, _) in sorted(self._counters.items()):
             guard.add_metric((name,), packets)

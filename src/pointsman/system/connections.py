@@ -1,101 +1,130 @@
-"""Edge to the kernel's socket table: which TCP connections stand, and how to end them."""
+"""Edge to the kernel's socket table (sock_diag(7)): which TCP connections stand, and how to end them.
 
-import re
+It speaks netlink itself: a dump of thousands of sockets is taken every second, and what it tells is read off in place.
+"""
+
+import errno
+import ipaddress
+import os
 import socket
-import subprocess
-from dataclasses import dataclass
+import struct
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
-from pyroute2 import DiagSocket
-
+from pointsman.model.connection import GONE, Connection
 from pointsman.model.fault import Fault
 
-ESTABLISHED = 1 << 1
+# Numbers of linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h
+_NETLINK_SOCK_DIAG, _BY_FAMILY, _DESTROY = 4, 20, 21
+_ERROR, _DONE = 2, 3
+_REQUEST, _ACK, _DUMP = 0x01, 0x04, 0x300
+_INFO, _MARK = 2, 15
+_ESTABLISHED, _SYN_SENT, _FIN_WAIT1, _CLOSE_WAIT, _LAST_ACK, _CLOSING = 1, 2, 4, 8, 9, 11
+_HEADER = struct.Struct("=IHHII")
+_QUESTION = struct.Struct("=BBBxI48s")
+_ANSWER = struct.Struct("=B3x48s4xIIII")
+_IDENTITY = struct.Struct("!HH16s16s")
+_BOUND = struct.Struct("=I")
+_CODE = struct.Struct("=i")
+_BYTES = struct.Struct("=QQ")  # acknowledged and received, 120 bytes into tcp_info
+_GONE = (errno.ENOENT, errno.ESTALE)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Connection:
-    """One established TCP connection of this host, seen from its own side."""
-
-    local: str
-    local_port: int
-    remote: str
-    remote_port: int
-    uid: int
-
-
-def established() -> tuple[Connection, ...]:
-    """Return the established TCP connections that leave this host, loopback left out.
-
-    Not to be called in the thread of an event loop: pyroute2 runs one of its own.
-    """
-    fields = ("idiag_src", "idiag_sport", "idiag_dst", "idiag_dport", "idiag_uid")
+def standing() -> tuple[Connection, ...]:
+    """Return all TCP connections that are being made, stand, or still have to send their end. Marks need root."""
+    states = sum(1 << state for state in (_ESTABLISHED, _SYN_SENT, _FIN_WAIT1, _CLOSE_WAIT, _LAST_ACK, _CLOSING))
+    question = (socket.IPPROTO_TCP, 1 << (_INFO - 1), states, bytes(48))
     try:
-        with DiagSocket() as diag:
-            diag.bind()
+        with _netlink() as kernel:
             found = [
-                Connection(*(entry[field] for field in fields))
+                _read(answer)
                 for family in (socket.AF_INET, socket.AF_INET6)
-                for entry in diag.get_sock_stats(states=ESTABLISHED, family=family)
+                for answer in _answers(kernel, _BY_FAMILY, _DUMP, _QUESTION.pack(family, *question))
             ]
     except OSError as error:
         raise Fault("connections", "list the open connections", str(error)) from error
-    return tuple(sorted(c for c in found if not _loopback(c.remote)))
+    return tuple(sorted(found))
 
 
 def owner(address: str, port: int) -> int | None:
-    """Return the user id behind the local end of an established TCP connection, None where there is none."""
-    command = ["ss", "-tnHe", "state", "established", "src", _point(address, port)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = re.search(r"\buid:([0-9]+)", done.stdout)
-    # of root's sockets nothing is said
-    return int(said[1]) if said else 0 if done.stdout.strip() else None
+    """Return the user id behind the local end of a TCP connection, None where there is none."""
+    return next((one.uid for one in standing() if (one.local, one.local_port) == (address, port)), None)
 
 
-def reset(connection: Connection) -> None:
-    """End the connection with a reset on both sides (`SOCK_DESTROY`)."""
-    done = subprocess.run(
-        [
-            "ss", "-K", "-n", "state", "established",
-            "src", _point(connection.local, connection.local_port),
-            "dst", _point(connection.remote, connection.remote_port),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise Fault("connections", f"reset the connection to {connection.remote}", done.stderr.strip())
+def reset(connections: Iterable[Connection]) -> int:
+    """End these very connections with a reset on both sides (`SOCK_DESTROY`); return how many were still there."""
+    ended = 0
+    try:
+        with _netlink() as kernel:
+            for one in connections:
+                question = _QUESTION.pack(one.handle[0], socket.IPPROTO_TCP, 0, 0xFFFFFFFF, one.handle[1:])
+                try:
+                    for _ in _answers(kernel, _DESTROY, _ACK, question):
+                        pass
+                except OSError as error:
+                    if error.errno not in _GONE:
+                        raise
+                else:
+                    ended += 1
+    except OSError as error:
+        raise Fault("connections", "reset connections", str(error)) from error
+    return ended
 
 
-def reset_from(address: str) -> None:
-    """End every TCP connection that was or is being made from this address, whatever device it is bound to."""
-    command = ["ss", "-K", "-n", "-t", "src", f"[{address}]" if ":" in address else address]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Fault("connections", f"reset the connections from {address}", done.stderr.strip())
+def _netlink() -> socket.socket:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    kernel.bind((0, 0))
+    return kernel
 
 
-def reset_marked(mark: int, mask: int) -> None:
-    """End every TCP connection whose packets carry this mark."""
-    _marked("reset the connections", mark, mask, "-K")
+def _answers(kernel: socket.socket, kind: int, flags: int, question: bytes) -> Iterator[bytes]:
+    """Yield what the kernel answers up to its end or acknowledgement; an error is an `OSError`."""
+    kernel.send(_HEADER.pack(_HEADER.size + len(question), kind, _REQUEST | flags, 0, 0) + question)
+    while True:
+        data = kernel.recv(1 << 17)
+        place = 0
+        while place < len(data):
+            length, answer, _, _, _ = _HEADER.unpack_from(data, place)
+            content = data[place + _HEADER.size : place + length]
+            if answer == _DONE:
+                return
+            if answer == _ERROR:
+                code = -_CODE.unpack_from(content)[0]
+                if code:
+                    raise OSError(code, os.strerror(code))
+                return
+            yield content
+            place += (length + 3) & ~3
 
 
-def any_marked(mark: int, mask: int) -> bool:
-    """Return whether there is an established TCP connection whose packets carry this mark."""
-    return bool(_marked("list the connections", mark, mask, "-H", "state", "established").strip())
+def _read(answer: bytes) -> Connection:
+    family, identity, _, _, uid, _ = _ANSWER.unpack_from(answer)
+    local_port, remote_port, local, remote = _IDENTITY.unpack_from(identity)
+    index = _BOUND.unpack_from(identity, _IDENTITY.size)[0]
+    mark, acknowledged, received = 0, 0, 0
+    place = _ANSWER.size
+    while place + 4 <= len(answer):
+        length, kind = struct.unpack_from("=HH", answer, place)
+        if kind == _MARK:
+            mark = _BOUND.unpack_from(answer, place + 4)[0]
+        elif kind == _INFO and length >= 4 + 120 + _BYTES.size:
+            acknowledged, received = _BYTES.unpack_from(answer, place + 4 + 120)
+        place += (length + 3) & ~3
+    device = _device(index) if index else ""
+    ends = (_address(family, local), local_port, _address(family, remote), remote_port)
+    return Connection(*ends, uid, device, mark, acknowledged, received, bytes([family]) + identity)
 
 
-def _marked(tried: str, mark: int, mask: int, *more: str) -> str:
-    command = ["ss", "-n", "-t", *more, f"fwmark = {mark:#x}/{mask:#x}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Fault("connections", f"{tried} with mark {mark:#x}", done.stderr.strip())
-    return done.stdout
+def _device(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"{GONE}{index}"
 
 
-def _point(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _loopback(address: str) -> bool:
-    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")
+@lru_cache(maxsize=4096)
+def _address(family: int, raw: bytes) -> str:
+    if family == socket.AF_INET:
+        return socket.inet_ntop(family, raw[:4])
+    mapped = ipaddress.IPv6Address(raw).ipv4_mapped
+    return str(mapped) if mapped else socket.inet_ntop(family, raw)

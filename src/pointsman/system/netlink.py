@@ -18,6 +18,7 @@ _UNICAST = 1
 _UNREACHABLE = 7
 _FAMILY = {4: AF_INET, 6: AF_INET6}
 _THERE_ALREADY = frozenset({errno.EEXIST})
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL})
 _GONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 
 
@@ -50,6 +51,25 @@ def observe_links() -> tuple[Link, ...]:
             for link in kernel.get_links()
         ]
     return tuple(sorted((link for link in links if link.name != "lo"), key=lambda link: link.name))
+
+
+def ways_of(packets: Iterable[tuple[int, str]], uid: int) -> tuple[str, ...]:
+    """Return by which device a packet of this user with each mark to each address would leave; empty where by none.
+
+    The kernel answers from its rules and routes, whoever made them. What a socket is bound to comes on top.
+    """
+    found = []
+    with _netlink("ask for routes") as kernel:
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in kernel.get_links()}
+        for mark, address in packets:
+            try:
+                [answer] = kernel.route("get", dst=address, mark=mark, uid=uid)
+                found.append(names.get(answer.get_attr("RTA_OIF"), "?"))
+            except NetlinkError as error:
+                if error.code not in _NO_WAY:
+                    raise
+                found.append("")
+    return tuple(found)
 
 
 def apply_routing(steps: Iterable[Step]) -> tuple[tuple[Step, Fault], ...]:

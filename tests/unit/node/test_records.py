@@ -4,36 +4,72 @@ from pathlib import Path
 
 import pytest
 
-from pointsman.node.records import Follower, Tally, host_of, parse, rotate
+from pointsman.node.proof import Finding, Reason
+from pointsman.node.records import Decided, Follower, Tally, host_of, parse, rotate
 
-SOURCES = {"vault@a": frozenset({"10.71.0.2", "fd71::2"})}
+OLD, NEW = ("10.71.0.2:4711", "192.0.2.9:80"), ("10.71.0.2:4712", "192.0.2.9:80")
+DECIDED = Decided(
+    {"vault@a": frozenset({"10.71.0.2", "fd71::2"}), "archive@a": frozenset({"10.71.0.2"})},
+    {
+        OLD: frozenset({"vault@a"}),
+        NEW: frozenset({"archive@a"}),
+        ("10.71.0.2:4713", "192.0.2.9:80"): frozenset(),
+        ("10.71.0.2:4714", "192.0.2.9:80"): frozenset({"archive@a", "vault@a"}),
+    },
+)
 
 
 def record(**more: object) -> dict[str, object]:
-    return {"rule": "r", "code": 200, "lane": "vault@a", "source": "10.71.0.2:4711", **more}
+    return {"rule": "r", "code": 200, "lane": "vault@a", "source": OLD[0], "destination": OLD[1], **more}
 
 
 @pytest.mark.parametrize(
-    ("seen", "right"),
+    ("seen", "counted"),
     [
-        (record(), True),
-        (record(source="[fd71::2]:4711"), True),
-        (record(source="192.0.2.10:4711"), False),
-        (record(source=None, code=503), True),  # it did not leave
-        (record(lane=None, source=None, code=403), True),
-        (record(lane="gone@b", source="10.9.9.9:1"), True),  # nothing is known of it any more
+        (record(), "proven"),
+        (record(source="10.71.0.2:4714"), "proven"),  # the port was used for another lane just before
+        (record(source="10.71.0.2:9"), "by_source"),
+        (record(source="[fd71::2]:4711"), "by_source"),
+        (record(source=None, code=503), "refused"),
+        (record(lane=None, source=None, code=403), "refused"),
+        (record(lane="gone@b", source="10.9.9.9:1"), "unknown"),
     ],
 )
-def test_a_request_that_left_from_another_address_is_misrouted(seen: dict[str, object], right: bool) -> None:
+def test_a_request_is_counted_by_how_its_way_is_known(seen: dict[str, object], counted: str) -> None:
     tally = Tally()
 
-    assert (tally.add(seen, SOURCES), tally.misrouted) == (right, int(not right))
+    assert tally.add(seen, DECIDED) is None
+    shown = {
+        "proven": tally.proven.total(),
+        "by_source": tally.by_source.total(),
+        "unknown": tally.unknown.total(),
+        "refused": tally.refused,
+    }
+    assert shown == {**dict.fromkeys(shown, 0), counted: 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "finding"),
+    [
+        ("192.0.2.10:4711", Finding(Reason.SOURCE, "vault@a: source 10.71.0.2 or fd71::2", "192.0.2.10:4711")),
+        (
+            NEW[0],
+            Finding(Reason.LANE, "vault@a", "10.71.0.2:4712 to 192.0.2.9:80, which the kernel shows as archive@a"),
+        ),
+        (
+            "10.71.0.2:4713",
+            Finding(Reason.LANE, "vault@a", "10.71.0.2:4713 to 192.0.2.9:80, which the kernel shows as no lane"),
+        ),
+    ],
+)
+def test_a_request_that_left_another_way_is_found_with_both_sides(source: str, finding: Finding) -> None:
+    assert Tally().add(record(source=source), DECIDED) == finding
 
 
 def test_requests_are_counted_by_rule_profile_tunnel_and_code() -> None:
     tally = Tally()
-    for seen in (record(), record(), record(code=None, rule=None), record(lane=None, code=403)):
-        tally.add(seen, {})
+    for seen in (record(), record(), record(code=None, rule=None), record(lane=None, source=None, code=403)):
+        tally.add(seen, Decided({}, {}))
 
     assert tally.requests == {
         ("r", "vault", "a", "200"): 2,

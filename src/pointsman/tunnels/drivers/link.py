@@ -1,7 +1,7 @@
 """The link of one tunnel in the network namespace that this process is in. No routes: those are the node's.
 
-A link is ours if it has our name and our alias, or no alias yet. Addresses are set as single hosts (/32, /128),
-so that no connected route appears and two tunnels may use the same inner network.
+A link is ours if it is of a kind that we make, and has our name and our alias, or no alias yet. Addresses are set as
+single hosts (/32, /128), so that no connected route appears and two tunnels may use the same inner network.
 """
 
 import fcntl
@@ -23,6 +23,7 @@ _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 # no duplicate detection on a wire with two ends, and no route that the node did not set
 _QUIET_ADDRESS = 0x02 | 0x200
 _UP = 1
+_KINDS = ("tun", "wireguard")
 # What a neighbour on the other side may not change; loose reverse path, since routes hang on marks
 _QUIET = (
     ("ipv4", "rp_filter", "2"),
@@ -179,8 +180,8 @@ def traffic(name: str) -> tuple[int, int]:
 
 def _owned(berth: Berth) -> None:
     link = look(berth.link)
-    if link is not None and link.alias not in ("", berth.alias):
-        why = f"it belongs to `{link.alias}`"
+    if link is not None and (link.alias not in ("", berth.alias) or link.kind not in _KINDS):
+        why = f"it belongs to `{link.alias}`" if link.alias else f"it is a {link.kind or 'device'} of somebody else"
         raise Fault("tunnel-link", f"use link `{berth.link}` for tunnel `{berth.name}`", why)
 
 

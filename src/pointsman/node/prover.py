@@ -1,0 +1,174 @@
+"""Proves, turn by turn, that what left went the decided way; ends what did not, and writes down the evidence."""
+
+import copy
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from pointsman.model.connection import Connection
+from pointsman.model.tunnel import Lane, Tunnel
+from pointsman.node import balance, evidence
+from pointsman.node.apply import Host
+from pointsman.node.config import Node
+from pointsman.node.ledger import Ledger
+from pointsman.node.narrowing import Narrowing
+from pointsman.node.paths import Paths
+from pointsman.node.plan import SHIFT, Plan
+from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, detour, escape, escaped, judge, packets_of
+from pointsman.node.records import Decided, Pair
+from pointsman.policy.diagram import Compiled
+from pointsman.system import connections, devices, netlink
+from pointsman.system.log import Log
+
+EVERY = 5.0  # seconds that one line of evidence covers
+# Seconds after lanes changed in which the last words of their sockets are held, and mean nothing
+FAREWELL = 10.0
+MOST_ROUTES = 128  # that are asked for in one interval
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one turn is held against. `took` is what each tunnel says it has sent, in bytes.
+
+    `open` says why nothing is held back now, so that nothing is proven either; it is empty otherwise.
+    """
+
+    plan: Plan
+    compiled: Compiled
+    tunnels: tuple[Tunnel, ...]
+    took: Mapping[str, int]
+    open: str = ""
+
+
+class Prover:
+    """What was proven since this agent started. Its turns wait for the kernel."""
+
+    def __init__(self, node: Node, paths: Paths, host: Host, log: Log) -> None:
+        self.ledger = Ledger(paths)
+        self.narrowing = Narrowing(log, self.ledger.tally)
+        self.standing: Counter[str] = Counter()
+        self.balances: tuple[balance.Balance, ...] = ()
+        self._node, self._file, self._host, self._log = node, paths.evidence, host, log
+        self._sources: dict[str, frozenset[str]] = {}
+        self._sources_before = self._sources
+        self._lanes_changed = time.monotonic()
+        self._carried: dict[Pair, frozenset[str]] = {}
+        self._suspects: frozenset[bytes] = frozenset()
+        self._packets: list[tuple[Lane, str]] = []
+        self._base: balance.Reading | None = None
+        self._reading: balance.Reading | None = None
+        self._since = time.time()
+        self._then = copy.deepcopy(self.ledger.tally)
+        self._findings: list[Finding] = []
+        self._unknown: dict[str, None] = {}
+
+    def turn(self, look: Look) -> None:
+        """Look at sockets, records and counters, end what went wrong, and note it."""
+        found = connections.standing()
+        self._note(self.ledger.read(self._look_at_sockets(found, look), time.monotonic(), self._host.reopen_records))
+        if look.open:
+            self.blind(look.open)
+        else:
+            sockets = {one.points: one for one in found}
+            connections.reset(self.narrowing.due(self.ledger.running, look.compiled, sockets))
+        self._weigh(look)
+
+    def blind(self, why: str) -> None:
+        """Note that for this time nothing can be proven."""
+        self._unknown[why] = None
+
+    def _look_at_sockets(self, found: tuple[Connection, ...], look: Look) -> Decided:
+        self._learn_lanes(look.plan)
+        if look.open:
+            self.standing, self._carried, self._packets = Counter(), {}, []
+            return Decided(self._sources, {})
+        old = [number << SHIFT for number in look.plan.memory.lanes.values()]
+        ours = [one for one in found if one.leaves and one.uid == self._node.proxy_uid]
+        judged = judge(ours, look.plan.lanes, old)
+        wrong = [one for one in judged if isinstance(one, Wrong)]
+        gone = [one.connection for one in judged if isinstance(one, Old)]
+        away = self._escaped(found, look.plan)
+        connections.reset([*(one.connection for one in wrong), *gone, *away])
+        self._note([*(one.finding for one in wrong), *map(escape, away)])
+        right = [one for one in judged if isinstance(one, Right)]
+        self.standing = Counter(one.lane for one in right)
+        self._packets = packets_of(right, look.plan.lanes)[:MOST_ROUTES]
+        now = {one.connection.points: frozenset({one.lane}) for one in right}
+        now |= {one.connection.points: frozenset() for one in wrong}
+        # a request that ended since the turn before may have had a socket that is gone by now
+        carried = {
+            pair: now.get(pair, frozenset()) | self._carried.get(pair, frozenset()) for pair in now | self._carried
+        }
+        self._carried = now
+        sources = {
+            lane: self._sources.get(lane, frozenset()) | self._sources_before.get(lane, frozenset())
+            for lane in self._sources | self._sources_before
+        }
+        return Decided(sources, carried)
+
+    def _learn_lanes(self, plan: Plan) -> None:
+        sources = {lane.cluster: frozenset(lane.sources) for lane in plan.lanes}
+        if sources != self._sources:
+            self._sources_before, self._sources = self._sources, sources
+            self._lanes_changed = time.monotonic()
+
+    def _escaped(self, found: tuple[Connection, ...], plan: Plan) -> list[Connection]:
+        """Return what escaped and was seen the turn before, too: the socket table is not read at one instant."""
+        node = self._node
+        freed = {node.proxy_uid, node.tunnel_uid, *node.exempt_uids}
+        places = (*plan.guard.resolvers, *plan.guard.gateways)
+        seen = escaped(found, plan.guard.capture.entries, freed, node.inbound, places)
+        here = {address for link in netlink.observe_links() for address in link.addresses} if seen else ()
+        again = [one for one in seen if one.handle in self._suspects and one.remote not in here]
+        self._suspects = frozenset(one.handle for one in seen)
+        return again
+
+    def _weigh(self, look: Look) -> None:
+        """Hold the guard's counters against the tunnels' own: what they took is told one turn after the guard."""
+        if self._base is None or self._reading is None:
+            if self._base is None:
+                self._base = self._read(look)
+            elif time.time() - self._since >= EVERY:
+                self._reading = self._read(look)
+            return
+        self.balances = balance.balance(self._base, self._reading, look.took)
+        self._note(one.finding for one in self.balances if one.finding)
+        held = balance.drops(self._base.guard, self._reading.guard)
+        if "dropped_proxy" in held and time.monotonic() - self._lanes_changed > FAREWELL + EVERY:
+            what = f"{held['dropped_proxy']} packets of the proxy without them, which were dropped"
+            self._note([Finding(Reason.HELD, "mark and device of a lane", what)])
+        ways = netlink.ways_of(((lane.mark, remote) for lane, remote in self._packets), self._node.proxy_uid)
+        detours = (detour(*packet, way) for packet, way in zip(self._packets, ways, strict=True))
+        self._note(one for one in detours if one)
+        self._base, self._reading = self._reading, None
+        self._write(look.compiled.policy.version, held)
+
+    def _read(self, look: Look) -> balance.Reading:
+        early = devices.sent_bytes()
+        guard = self._host.counters()
+        return balance.Reading(look.tunnels, look.plan.lanes, guard, look.took, early, devices.sent_bytes())
+
+    def _write(self, policy: str, held: Mapping[str, int]) -> None:
+        until, now = time.time(), copy.deepcopy(self.ledger.tally)
+        line = evidence.interval(
+            self._since,
+            until,
+            policy,
+            (self._then, now),
+            self.standing,
+            self.balances,
+            held,
+            self._findings,
+            self._unknown,
+            len(self.ledger.running),
+        )
+        evidence.keep(self._file, line)
+        self._since, self._then, self._findings, self._unknown = until, now, [], {}
+
+    def _note(self, findings: Iterable[Finding]) -> None:
+        for one in findings:
+            self.ledger.tally.misrouted[one.reason] += 1
+            if len(self._findings) < evidence.MOST:
+                self._findings.append(one)
+                self._log.event("something went another way than decided", **asdict(one))
