@@ -129,3 +129,21 @@ for step, fault in apply_routing(routing_steps(want_routing(t, lanes, MASK), obs
 def test_links_are_seen_with_their_addresses(space: str) -> None:
     code = "print([(link.name, link.up) for link in observe_links()], '192.0.2.10' in observe_links()[0].addresses)"
     assert turn(space, code) == "[('eth0', True), ('other', True), ('pma', True), ('pmb', True)] True"
+
+
+def test_the_kernel_is_asked_by_which_device_a_mark_would_leave(space: str) -> None:
+    code = """
+import json, subprocess
+from pointsman.system.netlink import ways_of
+turn(want)
+origin, six = "198.51.100.80", "2001:db8:2::80"
+packets = [(2 << 20, origin), (4 << 20, origin), (2 << 20, six), (4 << 20, six)]
+before = ways_of(packets, 64001)
+subprocess.run("ip route add 198.51.100.80/32 dev eth0 table 7101; ip rule add pref 9 fwmark 0x400000 lookup 7102",
+               shell=True, check=True)
+print(json.dumps([before, ways_of(packets, 64001)]))
+"""
+    before, after = json.loads(run(space, sys.executable, "-c", _TURN + code))
+
+    assert before == ["pma", "eth0", "pma", ""]
+    assert after[:3] == ["eth0", "pmb", "pma"]

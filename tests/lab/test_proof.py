@@ -263,3 +263,18 @@ def test_a_change_of_policy_ends_what_it_decides_otherwise_and_nothing_else(host
     after = host.status()["counts"]
     assert (after["ended"] - before["ended"], after["misrouted"] - before["misrouted"]) == (2, 0)
     assert witness.leaked() == 0
+
+
+def test_a_connection_that_began_while_the_glass_was_broken_is_found_and_reset(host: Steered) -> None:
+    before = host.status()["counts"]["misrouted"]
+    host.tell("break-glass", "--for", "60s", "--reason", "a drill")
+    argv = [sys.executable, "-c", _HANGING, "198.51.100.80", "7001"]
+    with subprocess.Popen(on.command(host.lab, world.INSTANCE, argv), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        begun = time.time()
+        host.tell("break-glass", "--end")
+        process.wait(PATIENCE)
+    until(lambda: "escaped" in verified(host, begun)[1]["misrouted"], "it is shown", within=PATIENCE)
+
+    assert host.status()["counts"]["misrouted"] == before + 1
