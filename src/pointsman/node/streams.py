@@ -96,7 +96,7 @@ def again(running: Running, compiled: Compiled, uid: int | None) -> str:
     if not isinstance(context, Context):
         return f"it would be refused: {type(context).__name__.lower()}"
     unknown = {"process.uid"} if uid is None else set()
-    for attribute in policy.attributes:
+    for attribute in policy.attributes if running.request.protocol != "tcp" else ():  # a flow has neither
         match attribute.source:
             case Claim() if running.claims is None:
                 unknown.add(attribute.name)

@@ -162,6 +162,14 @@ def test_a_plain_flow_is_decided_again_by_address_and_user() -> None:
     assert again(flow, compiled(WATCH), 1000) == "rule `watch` denies it, as it has no `request.path`"
 
 
+def test_a_plain_flow_has_no_token_and_no_header_that_could_be_missing() -> None:
+    flow = {key: record()[key] for key in ("time", "lane", "client", "source")}
+    seen = understand({**flow, "kind": "tcp", "decision": "d", "destination": "198.51.100.81:7000"})
+
+    assert seen is not None
+    assert again(seen, compiled(ADMIN, TENANT, ECHO), 1000) == ""
+
+
 def stream(key: str, client: str, source: str) -> Running:
     return replace(running(), key=key, client=client, source=source)
 
