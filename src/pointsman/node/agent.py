@@ -13,26 +13,22 @@ from typing import Any
 
 import grpc
 
-from pointsman.dataplane.envoy import Settings
-from pointsman.dataplane.resources import Resource
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid
-from pointsman.model.tunnel import Kind, Lane, State, Tunnel
+from pointsman.model.tunnel import State, Tunnel
 from pointsman.node import applied, asks, proven, report
 from pointsman.node import memory as memories
 from pointsman.node.apply import Host
 from pointsman.node.busy import Busy
 from pointsman.node.config import Node
 from pointsman.node.fleet import Fleet
-from pointsman.node.holdings import Holdings
-from pointsman.node.moving import Moving
 from pointsman.node.names import Names
 from pointsman.node.paths import Paths
-from pointsman.node.plan import Plan, make_plan
 from pointsman.node.prober import Prober, targets
 from pointsman.node.prover import Look, Prover
 from pointsman.node.provision import Provision
+from pointsman.node.steering import Steering
 from pointsman.node.trees import Trees, compile_trees
 from pointsman.node.workshop import Workshop
 from pointsman.system import dns
@@ -42,10 +38,6 @@ from pointsman.tunnels.health import Pulse
 
 EVERY = 1.0
 WHILE_STARTING = 0.1
-
-
-# All that a plan hangs on: the same again is the same plan
-Asked = tuple[Trees, tuple[Tunnel, ...], memories.Memory, tuple[Lane, ...], Holdings]
 
 
 class Agent:
@@ -63,11 +55,7 @@ class Agent:
         self._source = source
         self._trees = trees
         self._log = log
-        self._settings = settings(node, paths)
-        self._plan: Plan | None = None
-        self._asked: Asked | None = None
-        self._lanes: tuple[Lane, ...] = ()
-        self._moving = Moving(host, self.memory.stays, time.monotonic())
+        self._steering = Steering(node, paths, host, fleet, log, self._remember)
         self._prover = Prover(node, paths, host, log)
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self._lock = asyncio.Lock()
@@ -120,7 +108,7 @@ class Agent:
     def ready(self) -> bool:
         """Return whether no tunnel of the pool is on its way up, and no name waits for its first answer."""
         coming = {entry.name for entry in self.node.entries if self._fleet.state(entry.name) is State.PROVISIONING}
-        up = self._plan is not None and not coming
+        up = self._steering.plan is not None and not coming
         return up and self._names.ready
 
     async def apply_policy(self, text: bytes, name: str, folder: Path) -> dict[str, Any]:
@@ -187,7 +175,7 @@ class Agent:
             await asyncio.to_thread(self._host.remove)
             self.paths.memory.unlink(missing_ok=True)
             self._names.forget()
-            self._plan = None
+            self._steering.plan = None
             self.stop()
         self._log.event("down", faults=len(faults))
         return {"faults": [str(fault) for fault in faults]}
@@ -198,7 +186,7 @@ class Agent:
         return report.status(
             self.node,
             self._trees.policy,
-            self._plan,
+            self._steering.plan,
             self._tunnels(),
             {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
             self._pulses,
@@ -233,7 +221,7 @@ class Agent:
         self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
         await self._fleet.turn()
         if self.node.gateways:
-            self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._lanes))
+            self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
         await self._prove()
         try:
             await asyncio.to_thread(self._host.tend_proxy)
@@ -254,7 +242,7 @@ class Agent:
             await self._settle()
         except Fault as fault:
             self._log.fault(fault)
-            self._plan = None
+            self._steering.plan = None
             return False
         return True
 
@@ -266,65 +254,25 @@ class Agent:
                 self._stirred.set()
 
     async def _settle(self, lanes_only: bool = False) -> None:
-        now = time.monotonic()
-        kinds = self._fleet.kinds
-        tables = memories.numbered(self.memory.tables, kinds, memories.TABLES)
-        known = {name: 254 if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
-        old = self._moving.old(self._lanes, now)
-        trees = self._names.placed(self._trees)
-        holdings = self.provision.holdings
-        tunnels = self._fleet.tunnels(known)
-        lost = await self._moving.cut(tunnels)
-        pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
-        stays = self._moving.stands(trees.policy, pooled, self.memory.leases, self._pulses, self.ready, now)
-        remembered = replace(self.memory, tables=tables, stays=stays)
-        asked = (trees, tunnels, remembered, old, holdings)
-        routes = self._plan.envoy.routes if lanes_only and self._plan is not None else None
-        plan = self._plan if self._plan is not None and asked == self._asked else await self._work_out(*asked, routes)
-        self._remember(plan.memory)
-        glass = max(0, int((self.memory.glass_until or 0) - boot_time()))
-        await asyncio.to_thread(self._host.apply, plan, glass)
-        await asyncio.to_thread(self._host.cut, lost)  # and what came there since
-        await self._moving.drain(self._plan.first if self._plan else frozenset(), plan, trees.policy, now)
-        self._tell(plan)
-        self._plan, self._lanes = plan, plan.lanes
-        self._asked = None if lanes_only else (trees, tunnels, self.memory, old, holdings)
+        trees, holdings = self._names.placed(self._trees), self.provision.holdings
+        tunnels = await self._steering.settle(trees, self.memory, holdings, self._pulses, self.ready, lanes_only)
         self._names.turn(trees.policy)
         self._prober.watch(targets(trees.policy, tunnels))
 
     async def _prove(self) -> None:
         """Hold what is there against what was put in place last, before that changes."""
-        if self._plan is None:
+        if self._steering.plan is None:
             self._prover.blind("the host was not as it should be")
             return
         unheld = "observed only: nothing was held back" if self.memory.observe else ""
         unheld = unheld or ("the glass was broken" if self.memory.glass_until is not None else "")
         compiled = self._names.placed(self._trees).compiled
-        look = Look(self._plan, compiled, self._tunnels(), self._fleet.took(), unheld)
+        look = Look(self._steering.plan, compiled, self._tunnels(), self._fleet.took(), unheld)
         try:
             await asyncio.to_thread(self._prover.turn, look)
         except Fault as fault:
             self._log.fault(fault)
             self._prover.blind(str(fault))
-
-    async def _work_out(
-        self,
-        trees: Trees,
-        tunnels: tuple[Tunnel, ...],
-        memory: memories.Memory,
-        old: tuple[Lane, ...],
-        holdings: Holdings,
-        routes: Resource | None,
-    ) -> Plan:
-        settings = self._settings
-        return await asyncio.to_thread(make_plan, self.node, trees, tunnels, memory, settings, old, holdings, routes)
-
-    def _tell(self, plan: Plan) -> None:
-        before = self._plan.ways if self._plan else {}
-        for name, way in plan.ways.items():
-            if before.get(name) != way:
-                tunnel = way.tunnel if isinstance(way, Lane) else ""
-                self._log.event("profile moved", profile=name, tunnel=tunnel or "none", why="" if tunnel else str(way))
 
     def _remember(self, memory: memories.Memory) -> None:
         if memory != self.memory:
@@ -337,14 +285,3 @@ class Agent:
 
     def _tunnels(self) -> tuple[Tunnel, ...]:
         return self._fleet.tunnels({name: self.memory.tables.get(name, 0) for name in self._fleet.kinds})
-
-
-def settings(node: Node, paths: Paths) -> Settings:
-    """Return what the proxy's files need to know of this node."""
-    return Settings(
-        folder=str(paths.envoy),
-        state=str(paths.proxy),
-        access_log=str(paths.records),
-        node=node.name,
-        asked=str(paths.asked) if node.gateways else "",
-    )

@@ -1,0 +1,120 @@
+"""From what is known now to a plan in force: worked out only where something changed, put in place, and told."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from pointsman.dataplane.envoy import Settings
+from pointsman.dataplane.resources import Resource
+from pointsman.model.tunnel import Kind, Lane, Tunnel
+from pointsman.node import memory as memories
+from pointsman.node.apply import Host
+from pointsman.node.config import Node
+from pointsman.node.fleet import Fleet
+from pointsman.node.holdings import Holdings
+from pointsman.node.memory import Memory
+from pointsman.node.moving import Moving
+from pointsman.node.paths import Paths
+from pointsman.node.plan import Plan, make_plan
+from pointsman.node.trees import Trees
+from pointsman.system.clock import boot_time
+from pointsman.system.log import Log
+from pointsman.tunnels.health import Pulse
+
+MAIN_TABLE = 254
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that a plan hangs on: the same again is the same plan."""
+
+    trees: Trees
+    tunnels: tuple[Tunnel, ...]
+    memory: Memory
+    old: tuple[Lane, ...]
+    holdings: Holdings
+
+
+class Steering:
+    """The plan in force, and the way from one to the next. `remember` keeps numbers before anything has them."""
+
+    def __init__(
+        self, node: Node, paths: Paths, host: Host, fleet: Fleet, log: Log, remember: Callable[[Memory], None]
+    ) -> None:
+        self.plan: Plan | None = None
+        self.lanes: tuple[Lane, ...] = ()
+        self._node = node
+        self._settings = settings(node, paths)
+        self._host = host
+        self._fleet = fleet
+        self._log = log
+        self._remember = remember
+        self._moving: Moving | None = None
+        self._asked: Asked | None = None
+
+    async def settle(
+        self,
+        trees: Trees,
+        memory: Memory,
+        holdings: Holdings,
+        pulses: Mapping[str, Pulse],
+        ready: bool,
+        lanes_only: bool = False,
+    ) -> tuple[Tunnel, ...]:
+        """Put in force what there is now; return the tunnels as they were seen. With `lanes_only` routes stay as is."""
+        now, kinds = time.monotonic(), self._fleet.kinds
+        if self._moving is None:
+            self._moving = Moving(self._host, memory.stays, now)
+        tables = memories.numbered(memory.tables, kinds, memories.TABLES)
+        old = self._moving.old(self.lanes, now)
+        tunnels = self._fleet.tunnels(
+            {name: MAIN_TABLE if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
+        )
+        lost = await self._moving.cut(tunnels)
+        pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
+        stays = self._moving.stands(trees.policy, pooled, memory.leases, pulses, ready, now)
+        asked = Asked(trees, tunnels, replace(memory, tables=tables, stays=stays), old, holdings)
+        before, plan = self.plan, self.plan
+        if plan is None or asked != self._asked:
+            plan = await self._work_out(asked, plan.envoy.routes if lanes_only and plan is not None else None)
+        self._remember(plan.memory)
+        glass = max(0, int((plan.memory.glass_until or 0) - boot_time()))
+        await asyncio.to_thread(self._host.apply, plan, glass)
+        await asyncio.to_thread(self._host.cut, lost)  # and what came there since
+        await self._moving.drain(before.first if before else frozenset(), plan, trees.policy, now)
+        self._tell(before, plan)
+        self.plan, self.lanes = plan, plan.lanes
+        self._asked = None if lanes_only else replace(asked, memory=plan.memory)
+        return tunnels
+
+    async def _work_out(self, asked: Asked, routes: Resource | None) -> Plan:
+        return await asyncio.to_thread(
+            make_plan,
+            self._node,
+            asked.trees,
+            asked.tunnels,
+            asked.memory,
+            self._settings,
+            asked.old,
+            asked.holdings,
+            routes,
+        )
+
+    def _tell(self, before: Plan | None, plan: Plan) -> None:
+        were = before.ways if before else {}
+        for name, way in plan.ways.items():
+            if were.get(name) != way:
+                tunnel = way.tunnel if isinstance(way, Lane) else ""
+                self._log.event("profile moved", profile=name, tunnel=tunnel or "none", why="" if tunnel else str(way))
+
+
+def settings(node: Node, paths: Paths) -> Settings:
+    """Return what the proxy's files need to know of this node."""
+    return Settings(
+        folder=str(paths.envoy),
+        state=str(paths.proxy),
+        access_log=str(paths.records),
+        node=node.name,
+        asked=str(paths.asked) if node.gateways else "",
+    )
