@@ -82,6 +82,17 @@ print(json.dumps([ended, state(a), state(b), state(c), state(d)]))
     assert (ended, mine, theirs, others) == (1, "ConnectionAbortedError", "ConnectionResetError", ["stands", "stands"])
 
 
+def test_the_connections_of_a_mark_are_found_and_ended_by_it(space: str) -> None:
+    code = """
+(a, _), (b, _), (c, _) = lines = connected(), connected(0x00200007), connected(0x00300000)
+def marked(mark): return [one for one in connections.standing() if one.mark & 0x3FF00000 == mark]
+found = [len(marked(mark)) for mark in (0x00200000, 0x00300000, 0x00400000)]
+connections.reset(marked(0x00300000))
+print(json.dumps([found, state(a), state(b), state(c), len(marked(0x00300000))]))
+"""
+    assert told(space, code) == [[1, 1, 0], "stands", "stands", "ConnectionAbortedError", 0]
+
+
 def test_a_connection_that_has_ended_meanwhile_is_no_fault(space: str) -> None:
     code = (
         "a, b = connected(); one = seen(a); print(json.dumps([connections.reset([one, one]), connections.reset([])]))"

@@ -8,6 +8,7 @@ from pointsman.dataplane.capture import UNCAPTURED
 from pointsman.dataplane.guard import FRAMES, MASK, TABLE, GuardSpec, guard_text, removal_text
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
+from pointsman.model.connection import Connection
 from pointsman.model.routing import Drop, Put, Routing
 from pointsman.model.tunnel import Lane
 from pointsman.node.config import Node
@@ -30,6 +31,7 @@ class Host:
         self._rules = ""
         self._files: EnvoyFiles | None = None
         self._stands: tuple[Routing, GuardSpec, bool] | None = None
+        self._cut_off: list[Connection] = []
 
     def adoptable(self) -> bool:
         """Return whether an earlier agent's proxy and guard are there to go on with."""
@@ -61,7 +63,14 @@ class Host:
         """End what was sent from these addresses of lost tunnels: it would wait for answers that cannot come."""
         lost = frozenset(sources)
         if lost:
-            connections.reset(one for one in connections.standing() if one.local in lost)
+            ended = [one for one in connections.standing() if one.local in lost]
+            connections.reset(ended)
+            self._cut_off += ended
+
+    def cut_off(self) -> list[Connection]:
+        """Return what was cut since this was asked last, as it stood."""
+        told, self._cut_off = self._cut_off, []
+        return told
 
     def end(self, lanes: Iterable[Lane]) -> None:
         """End what is under way on these lanes."""

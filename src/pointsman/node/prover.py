@@ -50,6 +50,7 @@ class Prover:
         self.standing: Counter[str] = Counter()
         self.balances: tuple[balance.Balance, ...] = ()
         self._node, self._file, self._host, self._log = node, paths.evidence, host, log
+        self._lanes: tuple[Lane, ...] = ()
         self._sources: dict[str, frozenset[str]] = {}
         self._sources_before = self._sources
         self._lanes_changed = time.monotonic()
@@ -79,13 +80,15 @@ class Prover:
         self._unknown[why] = None
 
     def _look_at_sockets(self, found: tuple[Connection, ...], look: Look) -> Decided:
+        # what was cut with its tunnel is held against the lanes of then: was it bound to that tunnel at all?
+        cut, lanes = self._host.cut_off(), self._lanes
         self._learn_lanes(look.plan)
         if look.open:
             self.standing, self._carried, self._packets = Counter(), {}, []
             return Decided(self._sources, {})
         old = [number << SHIFT for number in look.plan.memory.lanes.values()]
-        ours = [one for one in found if one.leaves and one.uid == self._node.proxy_uid]
-        judged = judge(ours, look.plan.lanes, old)
+        judged = judge(self._ours(found), look.plan.lanes, old)
+        self._note(one.finding for one in judge(self._ours(cut), lanes, old) if isinstance(one, Wrong))
         wrong = [one for one in judged if isinstance(one, Wrong)]
         gone = [one.connection for one in judged if isinstance(one, Old)]
         away = self._escaped(found, look.plan)
@@ -107,7 +110,11 @@ class Prover:
         }
         return Decided(sources, carried)
 
+    def _ours(self, found: Iterable[Connection]) -> list[Connection]:
+        return [one for one in found if one.leaves and one.uid == self._node.proxy_uid]
+
     def _learn_lanes(self, plan: Plan) -> None:
+        self._lanes = plan.lanes
         sources = {lane.cluster: frozenset(lane.sources) for lane in plan.lanes}
         if sources != self._sources:
             self._sources_before, self._sources = self._sources, sources
