@@ -101,6 +101,7 @@ class Provision:
         for name in busy & made.keys():
             made[name] = replace(made[name], used=now)
         gateways = self._workshop.gateways
+        self._forget(now)
         done = self._workshop.done()
         states = {one.name: self._state(one.name) for one in done}
         for order in demand.due(done, states, profiles, gateways.values(), self._taken, self._failed, now):
@@ -170,6 +171,12 @@ class Provision:
             "leaving": sorted(one.name for one in made.values() if one.leaving is not None),
             "silent": dict(sorted(self._workshop.silent.items())),
         }
+
+    def _forget(self, now: float) -> None:
+        """Drop what no longer counts, so that nothing grows with the number of requests."""
+        self._taken = {name: [at for at in when if now - at <= demand.RECENT] for name, when in self._taken.items()}
+        self._failed = {name: at for name, at in self._failed.items() if now - at <= demand.RECENT}
+        self._banned = {holder: until for holder, until in self._banned.items() if until > now}
 
     def _profile(self, name: str) -> Profile | None:
         return next((profile for profile in self._policy().profiles if profile.name == name), None)
