@@ -294,7 +294,7 @@ def test_a_killed_daemon_is_seen_and_a_new_start_heals(bring: Bring, kind: str) 
     tunnel = bring(kind, 0)
     os.kill(tunnel.world.pid("near", "t"), signal.SIGKILL)
 
-    gone = until(lambda: tunnel.drive("observe"), "'state': 'down'")
+    gone = until(lambda: tunnel.drive("observe"), "'state': 'gone'")
     assert gone["sources"] == []
     assert gone["why"]
     assert not tunnel.world.run("near", "ip", "-4", "route", "get", "198.51.100.1", check=False)
@@ -307,7 +307,7 @@ def test_a_link_that_somebody_deleted_is_seen_and_a_new_start_heals(bring: Bring
     tunnel = bring(kind, 0)
     tunnel.world.run("near", "ip", "link", "del", tunnel.device)
 
-    assert until(lambda: tunnel.drive("tend"), "'state': 'down'")["sources"] == []
+    assert until(lambda: tunnel.drive("tend"), "'state': 'gone'")["sources"] == []
     assert tunnel.drive("up")["state"] == "up"
     assert len(daemons(tunnel)) == 1
     assert tunnel.carries(0)
