@@ -6,7 +6,6 @@ connections have one in number.
 
 import asyncio
 import re
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from pointsman.gateway import answer
 from pointsman.gateway.admission import Reason, Refused
+from pointsman.gateway.credentials import Credentials
 from pointsman.gateway.keeper import Keeper
 from pointsman.gateway.request import NAME, read_renewal, read_request
 from pointsman.gateway.site import Api
@@ -25,6 +25,7 @@ MOST_CONNECTIONS = 1024
 HANDSHAKE_WITHIN = 5.0
 FIRST_REQUEST_WITHIN = 10.0
 BODY_WITHIN = 10.0
+ANSWER_WITHIN = 15.0
 IDLE = 75.0
 REFRESH_EVERY = 10.0
 
@@ -48,10 +49,7 @@ class Door:
     def __init__(self, keeper: Keeper, api: Api) -> None:
         self._keeper = keeper
         self._api = api
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._context.verify_mode = ssl.CERT_REQUIRED
-        self._changed = 0.0
+        self._credentials = Credentials(api)
         self._silent: set[web.RequestHandler] = set()
         self._servers: list[asyncio.Server] = []
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._note, _problems])
@@ -68,7 +66,7 @@ class Door:
 
     async def open(self) -> None:
         """Listen on all addresses; raise `Fault` where that cannot be."""
-        self.refresh()
+        await self.refresh()
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         for address in self._api.listen:
@@ -77,7 +75,7 @@ class Door:
                     self._connection,
                     address,
                     self._api.port,
-                    ssl=self._context,
+                    ssl=self._credentials.context,
                     ssl_handshake_timeout=HANDSHAKE_WITHIN,
                     reuse_address=True,
                 )
@@ -85,26 +83,20 @@ class Door:
                 raise Fault("api-listen", f"listen on `{address}` port {self._api.port}", str(error)) from error
             self._servers.append(server)
 
-    def refresh(self) -> None:
-        """Read the certificates if their files have changed; raise `Fault` where they cannot be used."""
-        api = self._api
-        try:
-            changed = max(path.stat().st_mtime for path in (api.certificate, api.key, api.nodes))
-            if changed != self._changed:
-                self._context.load_cert_chain(api.certificate, api.key)
-                self._context.load_verify_locations(api.nodes)
-                self._changed = changed
-        except (OSError, ssl.SSLError) as error:
-            raise Fault(
-                "api-certificate", f"use `{api.certificate}`, `{api.key}` and `{api.nodes}`", str(error)
-            ) from error
+    async def refresh(self) -> None:
+        """Read the certificates if their files have changed; raise `Fault` where they cannot be used.
+
+        Who was let in by other files has to prove itself again, after what it asks now is answered.
+        """
+        if self._credentials.refresh() and self._runner.server is not None:
+            await asyncio.gather(*(one.shutdown(ANSWER_WITHIN) for one in self._runner.server.connections))
 
     async def tend(self, log: Log) -> None:
         """Look after the certificates, until cancelled. What cannot be used is told, and what was there stays."""
         while True:
             await asyncio.sleep(REFRESH_EVERY)
             try:
-                self.refresh()
+                await self.refresh()
             except Fault as fault:
                 log.fault(fault)
 
