@@ -1,8 +1,10 @@
 """The edge to a gateway: asks it for tunnels over mutual TLS 1.3, and holds no opinion about the answer."""
 
 import base64
+import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,6 +15,8 @@ from pointsman.model.gateway import Gateway, Given
 from pointsman.model.tunnel import Endpoint
 
 _PATIENCE = 3.0
+# What a tunnel is called, here and there; it becomes part of a path
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class Asked:
@@ -31,12 +35,16 @@ class Asked:
         await self._ask("DELETE", f"/v1/tunnels/{name}", None)
 
     async def renew(self, names: Sequence[str], ttl: float) -> frozenset[str]:
-        """Keep these tunnels for so many seconds more; return those that the gateway does not know."""
-        return frozenset((await self._ask("POST", "/v1/renew", {"ids": list(names), "ttl": int(ttl)}))["unknown"])
+        """Keep these tunnels for so many seconds more; return those of them that the gateway does not know."""
+        answer = await self._ask("POST", "/v1/renew", {"ids": list(names), "ttl": int(ttl)})
+        with _understanding(self._gateway):
+            return frozenset(names).intersection(answer["unknown"])
 
     async def tunnels(self) -> frozenset[str]:
         """Return the names of this node's tunnels there."""
-        return frozenset(one["id"] for one in await self._ask("GET", "/v1/tunnels", None))
+        answer = await self._ask("GET", "/v1/tunnels", None)
+        with _understanding(self._gateway):
+            return frozenset(_id(one["id"]) for one in answer)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -51,11 +59,12 @@ class Asked:
                 self._http = self._connected()
             answer = await self._http.request(method, path, json=body)
             content = answer.json() if answer.content else None
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except (httpx.HTTPError, OSError, ValueError, RecursionError) as error:
             await self.close()
             raise Fault("gateway-silent", tried, str(error) or type(error).__name__) from error
         if answer.is_error:
-            raise Fault("gateway-refused", tried, _why(content) or str(answer.status_code))
+            with _understanding(self._gateway):
+                raise Fault("gateway-refused", tried, _why(content) or str(answer.status_code))
         return content
 
     def _connected(self) -> httpx.AsyncClient:
@@ -71,7 +80,7 @@ class Asked:
 
 def _given(answer: Mapping[str, Any], gateway: Gateway) -> Given:
     """Return what a gateway gave, if it is no more than a gateway may say: packets go to it and nowhere else."""
-    try:
+    with _understanding(gateway):
         where = answer["endpoint"]
         given = Given(
             addresses=tuple(_host(text) for text in answer["addresses"]),
@@ -95,9 +104,22 @@ def _given(answer: Mapping[str, Any], gateway: Gateway) -> Given:
             raise ValueError("addresses, probe, mtu, port or time to live")
         if given.public_key and len(base64.b64decode(given.public_key, validate=True)) != 32:
             raise ValueError("public key")
-    except (KeyError, TypeError, ValueError) as error:
+        return given
+
+
+@contextmanager
+def _understanding(gateway: Gateway) -> Iterator[None]:
+    """Raise `Fault` labelled `gateway-answer` where what a gateway said is not what it may say."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Fault("gateway-answer", f"understand what gateway `{gateway.name}` gave", f"no usable {error}") from error
-    return given
+
+
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ValueError("id of a tunnel")
+    return text
 
 
 def _host(text: str) -> str:

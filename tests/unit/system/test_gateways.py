@@ -1,0 +1,103 @@
+"""What a gateway answers is believed only as far as it may speak."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import httpx
+import pytest
+
+from pointsman.model.fault import Fault
+from pointsman.model.gateway import Gateway
+from pointsman.model.profile import Level
+from pointsman.model.tunnel import Kind
+from pointsman.system.gateways import Asked
+
+GATEWAY = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "/ca", "/certificate", "/key")
+GIVEN = {
+    "addresses": ["10.0.0.2"],
+    "endpoint": {"address": "192.0.2.21", "port": 51820, "protocol": "udp"},
+    "mtu": 1420,
+    "probe": ["10.0.0.1"],
+    "expires_in": 120.0,
+}
+T = TypeVar("T")
+
+
+def asked(content: bytes | object, ask: Callable[[Asked], Awaitable[T]], status: int = 200) -> T:
+    """Ask a gateway that answers just this."""
+
+    async def all_of_it() -> T:
+        gateway = Asked(GATEWAY)
+        body = {"content": content} if isinstance(content, bytes) else {"json": content}
+        gateway._http = httpx.AsyncClient(
+            base_url="https://192.0.2.21", transport=httpx.MockTransport(lambda _: httpx.Response(status, **body))
+        )
+        try:
+            return await ask(gateway)
+        finally:
+            await gateway.close()
+
+    return asyncio.run(all_of_it())
+
+
+def test_a_gateway_tells_nothing_of_tunnels_that_it_was_not_asked_about() -> None:
+    answer = {"renewed": [], "unknown": ["gw-1", "another-gateways"]}
+
+    assert asked(answer, lambda gateway: gateway.renew(["gw-1", "gw-2"], 60)) == {"gw-1"}
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"unknown": None}, {"unknown": [{}]}])
+def test_a_renewal_that_is_answered_otherwise_is_a_fault(answer: object) -> None:
+    with pytest.raises(Fault, match="understand what gateway `gw` gave"):
+        asked(answer, lambda gateway: gateway.renew(["gw-1"], 60))
+
+
+@pytest.mark.parametrize("answer", [None, 3, ["gw-1"], [{}], [{"id": 1}], [{"id": "../status"}], [{"id": "a\n"}]])
+def test_a_list_of_tunnels_that_is_none_is_a_fault(answer: object) -> None:
+    with pytest.raises(Fault, match="understand what gateway `gw` gave"):
+        asked(answer, lambda gateway: gateway.tunnels())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mtu": float("inf")},
+        {"mtu": 100},
+        {"endpoint": {"address": "198.51.100.9", "port": 51820, "protocol": "udp"}},
+        {"addresses": ["127.0.0.1"]},
+        {"probe": []},
+    ],
+)
+def test_a_tunnel_that_leads_elsewhere_or_nowhere_is_a_fault(changed: dict[str, object]) -> None:
+    text = json.dumps({**GIVEN, **changed}).encode()
+
+    with pytest.raises(Fault, match="understand what gateway `gw` gave"):
+        asked(text, lambda gateway: gateway.make("gw-1", {}))
+
+
+def test_what_is_no_answer_at_all_is_silence() -> None:
+    for text in (b"<html>", b"[" * 100_000):
+        with pytest.raises(Fault) as silent:
+            asked(text, lambda gateway: gateway.tunnels())
+        assert silent.value.label == "gateway-silent"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"title": "no", "problems": [{"label": "a", "what": "full"}]}, "full"),
+        ({"title": "no", "problems": []}, "no"),
+        (["no"], "507"),
+    ],
+)
+def test_a_refusal_carries_its_reasons(answer: object, why: str) -> None:
+    with pytest.raises(Fault, match=why) as refused:
+        asked(answer, lambda gateway: gateway.make("gw-1", {}), 507)
+    assert refused.value.label == "gateway-refused"
+
+
+def test_a_refusal_with_unheard_of_reasons_is_a_fault() -> None:
+    with pytest.raises(Fault, match="understand"):
+        asked({"problems": ["full"]}, lambda gateway: gateway.make("gw-1", {}), 507)
