@@ -23,6 +23,7 @@ from pointsman.tunnels.select import Chosen, select
 # In seconds: how often gateways are looked at, and tunnels renewed
 LOOK = 5.0
 RENEW = 30.0
+_REVOKED = "its lease was revoked"
 
 
 class Provision:
@@ -109,7 +110,7 @@ class Provision:
                 case demand.Replace(tunnel, why):
                     self._begin(tunnel, self._replace(made[tunnel], why))
                 case demand.Retire(tunnel, why, drain):
-                    self._retire(made[tunnel], why, drain)
+                    self._retire(tunnel, why, drain)
                 case demand.Remove(tunnel):
                     self._begin(tunnel, self._workshop.remove(tunnel))
                 case demand.Spare(name):
@@ -128,7 +129,7 @@ class Provision:
         one = self._of(holder)
         if one is None:
             return False
-        self._retire(one, "it was revoked", 0.0)
+        self._retire(one.name, "it was revoked", 0.0)
         await self._settle()
         await self._workshop.remove(one.name)
         return True
@@ -196,14 +197,17 @@ class Provision:
         task.add_done_callback(lambda _: self._working.pop(what, None))
 
     def _objection(self, holder: Holder) -> str:
-        if self._banned.get(holder, 0.0) > boot_time():
-            return "its lease was revoked"
+        if self._is_banned(holder):
+            return _REVOKED
         held = [*(one.holder for one in self._current() if one.holder is not None), *self._pending]
         if len(held) >= self._bounds.node:
             return f"this node holds {self._bounds.node} tunnels already"
         if sum(one.key == holder.key for one in held) >= self._bounds.holder:
             return f"its holder has {self._bounds.holder} tunnels already"
         return ""
+
+    def _is_banned(self, holder: Holder) -> bool:
+        return self._banned.get(holder, 0.0) > boot_time()
 
     async def _acquire(self, profile: Profile, holder: Holder, avoid: str = "") -> str:
         """Give a holder a tunnel, a spare one or a new one; return why that did not work, nothing where it did.
@@ -232,6 +236,9 @@ class Provision:
                 self._log.fault(fault)
                 refused.append(f"{gateway.name} {fault.why}")
                 continue
+            if self._is_banned(holder):
+                self._retire(tunnel, "it was revoked", 0.0)
+                return _REVOKED
             self._log.event("a holder has a tunnel", profile=holder.profile, holder=holder.key, tunnel=tunnel)
             return ""
         why = "; ".join(refused)
@@ -259,7 +266,7 @@ class Provision:
         if await self._acquire(profile, holder, avoid):
             self._failed[one.name] = boot_time()
         else:
-            self._retire(self._workshop.made[one.name], why, demand.DRAIN)
+            self._retire(one.name, why, demand.DRAIN)
 
     async def _spare(self, gateway: Gateway) -> None:
         try:
@@ -268,9 +275,13 @@ class Provision:
             self._log.fault(fault)
             self._failed[gateway.name] = boot_time()
 
-    def _retire(self, one: Made, why: str, drain: float) -> None:
+    def _retire(self, tunnel: str, why: str, drain: float) -> None:
+        """Give a tunnel no more requests. One that leaves already, or is gone, was revoked meanwhile and stays so."""
+        one = self._workshop.made.get(tunnel)
+        if one is None or one.leaving is not None:
+            return
         holder = one.holder.key if one.holder is not None else ""
-        self._log.event("a tunnel leaves", tunnel=one.name, holder=holder, why=why)
+        self._log.event("a tunnel leaves", tunnel=tunnel, holder=holder, why=why)
         self._workshop.change(replace(one, leaving=boot_time() + drain))
 
 

@@ -43,6 +43,7 @@ class Workshop:
         self._kept: dict[str, files.Kept] = {}
         self._making: set[str] = set()
         self._left: dict[str, str] = {}
+        self._going: set[str] = set()
 
     def restore(self) -> None:
         """Take up what an earlier agent has left: what stands goes on, what was half made is taken away by `look`."""
@@ -80,8 +81,9 @@ class Workshop:
 
     async def remove(self, name: str) -> None:
         """Take a tunnel away on both sides. What its gateway does not answer to is tried again by `look`."""
-        self._left[name] = self.made[name].gateway
-        await self._forget(name)
+        if name in self.made:
+            self._left[name] = self.made[name].gateway
+            await self._forget(name)
 
     async def look(self, gateway: Gateway, renew: bool) -> None:
         """Compare a gateway's tunnels of this node with ours: what is only there goes, what is only here is renewed."""
@@ -93,7 +95,8 @@ class Workshop:
             for name in [name for name, where in self._left.items() if where == gateway.name]:
                 await self._forget(name)
             own = [one.name for one in self.made.values() if one.gateway == gateway.name]
-            for name in await asked.renew(own, TTL) if renew and own else ():
+            unknown = await asked.renew(own, TTL) if renew and own else frozenset()
+            for name in unknown & self.made.keys():
                 self._fleet.lose(name, "its gateway does not know it any more")
         except Fault as fault:
             self.silent[gateway.name] = fault.why
@@ -159,16 +162,22 @@ class Workshop:
         raise Fault("tunnel-slow", f"bring tunnel `{name}` up", f"no answer from its gateway within {UP_WITHIN:.0f} s")
 
     async def _forget(self, name: str) -> None:
-        """Take what is left of a tunnel away, here first; the file goes when its gateway has it no more."""
-        await self._fleet.remove(name)
-        self.made.pop(name, None)
-        self._kept.pop(name, None)
-        gateway = self._left[name]
-        if gateway in self._asked:
-            try:
-                await self._asked[gateway].remove(name)
-            except Fault as fault:
-                self.silent[gateway] = fault.why
-                return
-        files.forget(self._folder, name)
-        self._left.pop(name, None)
+        """Take what is left of a tunnel away, here first; the file goes when its gateway has it no more.
+
+        Orders, `look` and whoever revokes may come to it at once: only the first does it.
+        """
+        if name in self._going or name not in self._left:
+            return
+        self._going.add(name)
+        try:
+            await self._fleet.remove(name)
+            self.made.pop(name, None)
+            self._kept.pop(name, None)
+            if (asked := self._asked.get(self._left[name])) is not None:
+                await asked.remove(name)
+            files.forget(self._folder, name)
+            del self._left[name]
+        except Fault as fault:
+            self.silent[self._left[name]] = fault.why
+        finally:
+            self._going.discard(name)

@@ -1,0 +1,56 @@
+"""Who gets a tunnel of a gateway, while somebody takes it back."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from pointsman.model.gateway import Bounds, Gateway
+from pointsman.model.profile import Holding, Level, Who
+from pointsman.model.tunnel import Kind
+from pointsman.node.asks import Answer, Granted, Refused
+from pointsman.node.fleet import Fleet
+from pointsman.node.provision import Provision
+from pointsman.node.workshop import Workshop
+from pointsman.system.log import Log
+from pointsman.tunnels.pool import Pool
+from tests.unit.node.test_holdings import POLICY, PROFILES
+from tests.unit.node.test_workshop import KEY, Links, settled
+from tests.unit.system.test_gateways import GIVEN
+
+VAULT, EACH_USER = PROFILES[0], Holding(Who.USER)
+
+
+def held(folder: Path, ban: float) -> Answer:
+    """Hold a request of a holder whose lease is revoked when its gateway was asked and has not answered yet."""
+    gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "", "", "")
+    fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0)
+    shop = Workshop([gateway], folder / "made", fleet, settled)
+    provision = Provision(shop, Bounds(), Log(), settled, fleet.state, lambda: POLICY)
+
+    async def all_of_it() -> Answer:
+        asked, revoked = asyncio.Event(), asyncio.Event()
+
+        async def answer(_: httpx.Request) -> httpx.Response:
+            asked.set()
+            await revoked.wait()
+            return httpx.Response(201, json={**GIVEN, "public_key": KEY})
+
+        shop._asked["gw"]._http = httpx.AsyncClient(
+            base_url="https://192.0.2.21", transport=httpx.MockTransport(answer)
+        )
+        holding = asyncio.create_task(provision.hold(VAULT, EACH_USER, "ada"))
+        await asked.wait()
+        assert not await provision.revoke("vault", "ada", ban)
+        revoked.set()
+        return await holding
+
+    return asyncio.run(all_of_it())
+
+
+def test_a_holder_who_is_banned_while_its_tunnel_is_made_does_not_get_it(tmp_path: Path) -> None:
+    assert held(tmp_path, ban=60.0) == Refused("profile `vault`: its lease was revoked")
+
+
+def test_a_holder_without_a_ban_gets_the_tunnel_that_is_being_made(tmp_path: Path) -> None:
+    assert isinstance(held(tmp_path, ban=0.0), Granted)
