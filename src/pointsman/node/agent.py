@@ -220,8 +220,11 @@ class Agent:
             return
         self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
         await self._fleet.turn()
-        if self.node.gateways:
-            self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
+        try:
+            if self.node.gateways:
+                self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
+        except Fault as fault:
+            self._log.fault(fault)
         await self._prove()
         try:
             await asyncio.to_thread(self._host.tend_proxy)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pointsman.model.fault import Fault
 from pointsman.node.balance import Balance, Judgement
 from pointsman.node.proof import Finding
 from pointsman.node.records import Tally, rotate
@@ -94,10 +95,14 @@ def interval(
 
 def keep(path: Path, interval: Interval) -> None:
     """Add a line; the file is open to root alone."""
-    rotate(path, LARGEST, KEPT)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        file.write(json.dumps(asdict(interval), separators=(",", ":")).encode() + b"\n")
+    line = json.dumps(asdict(interval), separators=(",", ":")).encode() + b"\n"
+    try:
+        rotate(path, LARGEST, KEPT)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(line)
+    except OSError as error:
+        raise Fault("evidence", f"write `{path}`", str(error.strerror)) from error
 
 
 def recall(path: Path, since: float) -> tuple[list[Interval], int]:

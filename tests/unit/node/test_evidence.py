@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pointsman.model.fault import Fault
 from pointsman.node.balance import Balance, Judgement
 from pointsman.node.evidence import Interval, interval, keep, recall, sum_up
 from pointsman.node.proof import Finding, Reason
@@ -24,6 +25,11 @@ def test_what_is_kept_is_recalled_from_the_time_that_is_asked_for(tmp_path: Path
     assert recall(tmp_path / "evidence", 1006.0) == ([TWO], 0)
     assert recall(tmp_path / "none", 0.0) == ([], 0)
     assert (tmp_path / "evidence").stat().st_mode & 0o777 == 0o600
+
+
+def test_evidence_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match=r"write `.*/gone/evidence`"):
+        keep(tmp_path / "gone" / "evidence", ONE)
 
 
 def test_a_range_may_begin_in_a_file_that_was_moved_aside(tmp_path: Path) -> None:
