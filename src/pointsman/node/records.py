@@ -145,7 +145,7 @@ def parse(line: bytes) -> Record | None:
     """Return the record in a line, None where it is not one."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

@@ -79,7 +79,9 @@ def test_requests_are_counted_by_rule_profile_tunnel_and_code() -> None:
 
 
 def test_lines_that_are_no_records_are_none() -> None:
-    assert [parse(line) for line in (b"", b"[]", b"7", b"{", b"\xff", b'{"a": 1}')] == [None] * 5 + [{"a": 1}]
+    assert [parse(line) for line in (b"", b"[]", b"7", b"{", b"[" * 100_000, b"\xff", b'{"a": 1}')] == [None] * 6 + [
+        {"a": 1}
+    ]
 
 
 @pytest.mark.parametrize(("point", "host"), [("1.2.3.4:5", "1.2.3.4"), ("[::1]:5", "::1"), ("", "")])

@@ -7,7 +7,7 @@ import base64
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pointsman.model.fault import Fault
@@ -33,7 +33,7 @@ class SeenPeer:
 class Seen:
     """What a WireGuard device says of itself. Keys are hexadecimal; a setting of the device has an empty one."""
 
-    settings: frozenset[tuple[str, ...]]
+    settings: frozenset[tuple[str, ...]] = field(repr=False)
     peers: tuple[SeenPeer, ...]
 
     @property

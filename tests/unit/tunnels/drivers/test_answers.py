@@ -67,9 +67,10 @@ def test_a_daemons_state_is_understood(line: str, connected: bool, addresses: tu
 
 
 def test_a_spec_shows_no_secret_and_its_hash_follows_every_part(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    shown = repr(SPEC) + repr(openvpn().spec)
+    shown = repr(SPEC) + repr(openvpn().spec) + repr(uapi.Seen(uapi.settings(SPEC), ()))
 
-    assert [word for word in (PRIVATE, SHARED, "U0VDUkVU") if word in shown] == []
+    secrets = (PRIVATE, SHARED, uapi.hexadecimal(PRIVATE), uapi.hexadecimal(SHARED), "U0VDUkVU")
+    assert [word for word in secrets if word in shown] == []
     assert PUBLIC in shown
     assert len({digest(spec) for spec in (SPEC, wireguard().spec, openvpn().spec)}) == 3
     assert link_name("/run/a", "t") != link_name("/run/b", "t") != link_name("/run/b", "u")
