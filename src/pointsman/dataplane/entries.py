@@ -42,13 +42,8 @@ def plan(
     return tuple(sorted(found, key=lambda entry: entry.port))
 
 
-def user_class(entries: Iterable[Entry], uid: int | None) -> int:
-    """Return what stands for this user in the request's context: the first three digits of its entry ports."""
-    return next(entry.port // BLOCK for entry in entries if entry.uid == uid and entry.mode is not Mode.TCP)
-
-
 def user_classes(entries: Iterable[Entry]) -> dict[int, int]:
-    """Return the class of each user that has one of its own."""
+    """Return what stands for each user that has entries of its own: the first three digits of their ports."""
     return {entry.uid: entry.port // BLOCK for entry in entries if entry.uid is not None}
 
 

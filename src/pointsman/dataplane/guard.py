@@ -11,7 +11,17 @@ from enum import StrEnum
 from pointsman.dataplane import inside, leaving
 from pointsman.dataplane.capture import UNCAPTURED, Capture
 from pointsman.dataplane.frames import write_frames
-from pointsman.dataplane.nftables import Chain, Set, address, by_version, device, port_ranges, write_chain, write_set
+from pointsman.dataplane.nftables import (
+    Chain,
+    Set,
+    address,
+    by_version,
+    device,
+    lane_counter,
+    port_ranges,
+    write_chain,
+    write_set,
+)
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.treatment import Treatment, limit_names, write_limits
 from pointsman.model.policy import Ports
@@ -135,8 +145,8 @@ def removal_text() -> str:
 
 
 def counter_names(spec: GuardSpec) -> tuple[str, ...]:
-    """Return the names of the counters in the `inet` table. A lane's are called after its mark."""
-    lanes = [f"lane_{lane.mark:08x}_{way}" for lane in _in_order(spec) for way in ("out", "in")]
+    """Return the names of the counters in the `inet` table."""
+    lanes = [lane_counter(lane, way) for lane in _in_order(spec) for way in ("out", "in")]
     return (*leaving.COUNTERS, *inside.COUNTERS, *lanes)
 
 

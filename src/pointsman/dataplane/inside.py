@@ -2,7 +2,7 @@
 
 from pointsman.dataplane import treatment
 from pointsman.dataplane.capture import Capture
-from pointsman.dataplane.nftables import Chain, braced, device, mark, rules, users
+from pointsman.dataplane.nftables import Chain, braced, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.model.tunnel import Lane
 
@@ -111,7 +111,7 @@ def _returning(lane: Lane, bucket: str) -> Chain:
         (
             f"iifname != {device(lane.device)} counter name dropped_other_device drop",
             *treatment.inbound(bucket),
-            f"counter name lane_{lane.mark:08x}_in accept",
+            f"counter name {lane_counter(lane, 'in')} accept",
         ),
     )
 

@@ -5,7 +5,7 @@ refusal is what has no owner to tell.
 """
 
 from pointsman.dataplane import treatment
-from pointsman.dataplane.nftables import Chain, comment, device, mark, rules, users
+from pointsman.dataplane.nftables import Chain, comment, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.treatment import Treatment
 from pointsman.model.tunnel import Lane
@@ -82,7 +82,7 @@ def _lane(ours: Ours, lane: Lane) -> Chain:
             f"oifname != {device(lane.device)} counter name dropped_proxy {ours.held} {comment(lane.cluster)}",
             f"ct mark set ct mark & {ours.rest} | {mark(lane.mark)}",
             *treatment.outbound(treated, ours.buckets.get(lane.profile, "")),
-            f"counter name lane_{lane.mark:08x}_out accept",
+            f"counter name {lane_counter(lane)} accept",
         ),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from pointsman.model.policy import Ports
+from pointsman.model.tunnel import Lane
 
 _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,14}")
 _COMMENT = re.compile(r"[^A-Za-z0-9 _.,:;@/()<>=-]")
@@ -111,3 +112,8 @@ def rules(*lines: str | Sequence[str]) -> tuple[str, ...]:
     for line in lines:
         flat.extend([line] if isinstance(line, str) else line)
     return tuple(line for line in flat if line)
+
+
+def lane_counter(lane: Lane, way: str = "out") -> str:
+    """Return the name of the counter of what goes `out` by a lane, or comes `in` by it. It is called after the mark."""
+    return f"lane_{lane.mark:08x}_{way}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pointsman.dataplane.nftables import lane_counter
 from pointsman.model.tunnel import Kind, Lane, Tunnel
 from pointsman.node.proof import Finding, Reason
 
@@ -66,7 +67,7 @@ def balance(before: Reading, after: Reading, took_then: Mapping[str, int]) -> tu
 
 
 def _of(now: Tunnel, then: Tunnel | None, before: Reading, after: Reading, took_then: Mapping[str, int]) -> Balance:
-    names = {_counter(lane) for lane in (*before.lanes, *after.lanes) if lane.tunnel == now.name}
+    names = {lane_counter(lane) for lane in (*before.lanes, *after.lanes) if lane.tunnel == now.name}
     packets = _grown(names, before.guard, after.guard, 0)
     octets = _grown(names, before.guard, after.guard, 1)
     sent = took_then.get(now.name, 0) - before.took.get(now.name, 0)
@@ -88,10 +89,6 @@ def _of(now: Tunnel, then: Tunnel | None, before: Reading, after: Reading, took_
         finding = Finding(Reason.STRAY, f"{now.name}: {octets} bytes by the guard", f"{now.device} sent {inner} bytes")
         return Balance(*said, Judgement.WRONG, "its device sent what no lane counted", finding)
     return Balance(*said, Judgement.RIGHT)
-
-
-def _counter(lane: Lane) -> str:
-    return f"lane_{lane.mark:08x}_out"
 
 
 def _grown(names: Iterable[str], before: Counters, after: Counters, place: int) -> int:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from pointsman.dataplane.nftables import lane_counter
 from pointsman.model.tunnel import Lane
 
 
@@ -30,7 +31,7 @@ class Busy:
         if now - self._at < self._every:
             return frozenset()
         counters = host.counters()
-        sent = {lane: counters.get(f"lane_{lane.mark:08x}_out", (0, 0))[0] for lane in lanes}
+        sent = {lane: counters.get(lane_counter(lane), (0, 0))[0] for lane in lanes}
         moved = {lane.tunnel for lane, count in sent.items() if count != self._counted.get(lane.cluster, 0)}
         self._counted = {lane.cluster: count for lane, count in sent.items()}
         self._at = now

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.resources import Resource
+from pointsman.model.routing import MAIN
 from pointsman.model.tunnel import Kind, Lane, Tunnel
 from pointsman.node import memory as memories
 from pointsman.node.apply import Host
@@ -21,8 +22,6 @@ from pointsman.node.trees import Trees
 from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
 from pointsman.tunnels.health import Pulse
-
-MAIN_TABLE = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Steering:
         tables = memories.numbered(memory.tables, kinds, memories.TABLES)
         old = self._moving.old(self.lanes, now)
         tunnels = self._fleet.tunnels(
-            {name: MAIN_TABLE if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
+            {name: MAIN if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
         )
         lost = await self._moving.cut(tunnels)
         pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]

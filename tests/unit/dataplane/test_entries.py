@@ -2,7 +2,7 @@
 
 import pytest
 
-from pointsman.dataplane.entries import CLASSES, plan, user_class, user_classes
+from pointsman.dataplane.entries import CLASSES, plan, user_classes
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.problem import Invalid
 
@@ -36,13 +36,12 @@ def test_what_stays_keeps_its_port_when_others_come_and_go() -> None:
     kept = {(entry.mode, entry.uid, entry.lane): entry.port for entry in after}
     assert {key: kept[key] for key in kept if key in ports} == {key: ports[key] for key in kept if key in ports}
     assert len(set(kept.values())) == len(kept)
-    assert user_class(after, 1002) == user_class(before, 1002)
+    assert user_classes(after)[1002] == user_classes(before)[1002]
 
 
 def test_users_are_known_by_the_first_three_digits() -> None:
     entries = plan({1001, 2002}, LANES, Mode)
     assert user_classes(entries) == {1001: 202, 2002: 203}
-    assert user_class(entries, None) == 201
 
 
 def test_more_users_than_there_are_classes_are_a_problem() -> None:
