@@ -18,8 +18,6 @@ from pointsman.policy.node import plain
 from pointsman.policy.profiles import bandwidth
 from pointsman.system.users import uid_of
 
-Spot = tuple[str | int, ...]
-
 
 def load_gateway(path: Path) -> Gateway:
     """Return the checked gateway file of this host. Relative paths count from the file's own folder."""
