@@ -12,7 +12,7 @@ from pointsman.model.profile import Health
 from pointsman.model.tunnel import Kind, State, Tunnel
 from pointsman.tunnels import lifecycle
 from pointsman.tunnels.health import Pulse, judged
-from pointsman.tunnels.lifecycle import Event, Life, Order
+from pointsman.tunnels.lifecycle import Event, Life
 from pointsman.tunnels.pool import Pool, Supply
 from pointsman.tunnels.port import Berth, Driver, Observation, berth
 
@@ -136,7 +136,7 @@ class Fleet:
         except Fault as fault:
             seen = Observation(State.FAILED, place.link, why=str(fault))
         life = lifecycle.observed(self._lives[name], self._judged(name, seen), now)
-        if lifecycle.due(life, True, seen.state is not State.GONE, now) is Order.START:
+        if lifecycle.due(life, seen.state is not State.GONE, now):
             try:
                 driver.start(supply.spec, place)
                 life = lifecycle.moved(life, Event.STARTED, now)

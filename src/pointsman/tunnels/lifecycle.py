@@ -57,14 +57,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 }
 
 
-class Order(StrEnum):
-    """What the node should do for a tunnel now."""
-
-    START = "start"
-    STOP = "stop"
-    NOTHING = "nothing"
-
-
 @dataclass(frozen=True, slots=True)
 class Life:
     """Where a tunnel is in its life, since when, and how often it has failed in a row."""
@@ -94,19 +86,15 @@ def moved(life: Life, event: Event | None, now: float) -> Life:
     return Life(state, now, 0 if state.carries or state is State.GONE else failures, life.why)
 
 
-def due(life: Life, wanted: bool, alive: bool, now: float) -> Order:
-    """Return what to do: start what is wanted and has no daemon, with growing pauses; stop what is not wanted.
+def due(life: Life, alive: bool, now: float) -> bool:
+    """Return whether to start the tunnel now: one that has no daemon, with growing pauses.
 
     A tunnel that failed but whose daemon lives is left alone: the daemon itself keeps calling the gateway, and
     a new start would throw away its sessions.
     """
-    if not wanted:
-        return Order.NOTHING if life.state in (State.PLANNED, State.GONE) and not alive else Order.STOP
     if life.state in (State.DRAINING, State.GONE) or (alive and life.state is not State.PLANNED):
-        return Order.NOTHING
-    if life.state is State.FAILED and now < life.since + pause(life.failures):
-        return Order.NOTHING
-    return Order.START
+        return False
+    return life.state is not State.FAILED or now >= life.since + pause(life.failures)
 
 
 def pause(failures: int) -> float:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pointsman.model.tunnel import State
-from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, Order, diagram, due, moved, observed, pause
+from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, diagram, due, moved, observed, pause
 from pointsman.tunnels.port import Observation
 
 
@@ -51,7 +51,7 @@ def test_a_tunnel_that_suffers_carries_on_and_says_why_until_it_is_well_again() 
 @pytest.mark.parametrize("state", [State.DRAINING, State.GONE])
 def test_nothing_brings_back_a_tunnel_that_is_on_its_way_out(state: State) -> None:
     assert {moved(Life(state), event, 1.0).state for event in Event} <= {state, State.GONE}
-    assert due(Life(state), True, False, 1.0) is Order.NOTHING
+    assert not due(Life(state), alive=False, now=1.0)
 
 
 def test_the_diagram_in_the_docs_is_the_table() -> None:
@@ -61,13 +61,13 @@ def test_the_diagram_in_the_docs_is_the_table() -> None:
     assert all(f"{state} --> {after}: " in diagram() for (state, _), after in TRANSITIONS.items())
 
 
-def test_what_is_wanted_is_started_with_growing_pauses_and_what_is_not_is_stopped() -> None:
-    assert due(Life(), True, False, 0.0) is Order.START
-    assert due(Life(State.FAILED, 10.0, 3), True, False, 11.9) is Order.NOTHING
-    assert due(Life(State.FAILED, 10.0, 3), True, False, 12.0) is Order.START
-    assert due(Life(State.FAILED, 10.0, 3), True, True, 99.0) is Order.NOTHING
-    assert due(Life(State.UP), False, True, 0.0) is Order.STOP
-    assert due(Life(), False, False, 0.0) is Order.NOTHING
+def test_what_has_no_daemon_is_started_with_growing_pauses() -> None:
+    failed = Life(State.FAILED, 10.0, 3)
+
+    assert due(Life(), alive=False, now=0.0)
+    assert [due(failed, alive=False, now=now) for now in (11.9, 12.0)] == [False, True]
+    assert not due(failed, alive=True, now=99.0)
+    assert not due(Life(State.UP), alive=True, now=0.0)
     assert [pause(failures) for failures in (0, 1, 2, 3, 99)] == [0.0, 0.5, 1.0, 2.0, 30.0]
 
 
