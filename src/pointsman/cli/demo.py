@@ -14,23 +14,12 @@ from pointsman.cli import show
 from pointsman.cli.node import AsJson
 
 if TYPE_CHECKING:
-    from pointsman.lab.demo.run import Outcome, Row
+    from pointsman.lab.demo.judging import Outcome, Row
     from pointsman.lab.names import Lab
 
-_COLUMNS = (
-    ("by", 6),
-    ("request", 34),
-    ("user", 9),
-    ("data", 12),
-    ("operation", 9),
-    ("→ rule", 20),
-    ("→ profile", 10),
-    ("→ tunnel", 8),
-    ("origin saw", 14),
-    ("answer", 16),
-    ("path", 10),
-)
-_SPLIT = 5
+# Two lines a row, so that it can be read in 80 columns: what was asked, and the path of it
+_ASKED = (("by", 6), ("request", 34), ("user", 9), ("data", 12), ("operation", 9))
+_PATH = (("", 6), ("→ rule", 20), ("→ profile", 10), ("→ tunnel", 15), ("origin saw", 14), ("answer", 6))
 _COMMANDS = """
 look around (the lab stands until `{program} lab down --name {lab}`):
   {program} lab exec --name {lab} instance -- pointsman status
@@ -98,12 +87,10 @@ class _Silent:
 
 
 class _Table:
-    """Prints each row when it happens: on one line, or on two where the terminal is narrow."""
+    """Prints each row when it happens."""
 
     def __init__(self) -> None:
         self._terminal = show.console()
-        width = sum(width + 2 for _, width in _COLUMNS)
-        self._narrow = self._terminal.is_terminal and self._terminal.width < width
         self._headed = False
 
     def stage(self, title: str) -> None:
@@ -119,49 +106,52 @@ class _Table:
         from pointsman.lab.world import seen_as
 
         for profile in found:
-            tunnel = profile["tunnel"]
+            tunnel, holding = profile["tunnel"], profile["holding"]
             seen = " or ".join(seen_as(tunnel)) if tunnel else "nothing"
-            self.note(
-                f"{profile['name']:<9} {profile['encryption']:<10} → {tunnel or 'no tunnel':<7} the origin sees {seen}"
-            )
+            way = f"{tunnel or 'no tunnel':<7} the origin sees {seen}"
+            own = f"a tunnel {holding.who}, made when it is needed" if holding else way
+            self.note(f"{profile['name']:<9} {profile['encryption']:<10} → {own}")
 
     def row(self, row: "Row") -> None:
         """Print one call."""
         if not self._headed:
             self._headed = True
-            self._line([Text(title, style="dim") for title, _ in _COLUMNS])
+            for columns in (_ASKED, _PATH):
+                self._line(columns, [Text(title, style="dim") for title, _ in columns])
         wanted = row.decided
-        passed = bool(wanted.sources)
         saw = ", ".join(dict.fromkeys(row.observed.sources)) or "nothing"
         self._line(
+            _ASKED,
             [
                 Text(row.call.by),
                 Text(str(row.call)),
                 Text(wanted.user),
                 Text(wanted.data or "-"),
                 Text(wanted.operation or "-"),
+            ],
+        )
+        self._line(
+            _PATH,
+            [
+                Text("WRONG", style="bold red") if row.differs else Text("ok", style="green"),
                 Text(f"→ {wanted.rule or '-'}"),
                 Text(f"→ {wanted.profile or '-'}", style="cyan" if wanted.profile else ""),
                 Text(f"→ {wanted.tunnel or '-'}", style="cyan" if wanted.tunnel else ""),
                 Text(saw),
-                Text(row.answer, style="green" if passed else "yellow"),
-                Text("DIFFERS", style="bold red") if row.differs else Text("as decided", style="green"),
-            ]
+                Text(row.answer, style="green" if wanted.sources else "yellow"),
+            ],
         )
-        for found in (row.call.note, *row.differs):
+        for found in (row.call.note, row.told, *row.differs):
             if found:
-                self._terminal.print(
-                    Text(f"        {show.plain(found)}", style="red" if found in row.differs else "dim")
-                )
+                style = "red" if found in row.differs else "dim"
+                self._terminal.print(Text(f"       {show.plain(found)}", style=style))
 
-    def _line(self, cells: list[Text]) -> None:
-        for cell, (_, width) in zip(cells, _COLUMNS, strict=True):
+    def _line(self, columns: tuple[tuple[str, int], ...], cells: list[Text]) -> None:
+        for cell, (_, width) in zip(cells, columns, strict=True):
             cell.pad_right(max(0, width - cell.cell_len))
-        lines = (cells[:_SPLIT], [Text("      "), *cells[_SPLIT:]]) if self._narrow else (cells,)
-        for line in lines:
-            joined = Text("  ").join(line)
-            joined.rstrip()
-            self._terminal.print(joined)
+        joined = Text(" ").join(cells)
+        joined.rstrip()
+        self._terminal.print(joined)
 
 
 def _sum_up(outcome: "Outcome", lab: "Lab", kept: bool) -> None:

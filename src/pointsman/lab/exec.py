@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from pointsman.lab.names import Lab
 from pointsman.model.fault import Fault
@@ -61,6 +64,17 @@ def demand_here(argv: Sequence[str], tried: str, given: str = "") -> str:
     if done.returncode:
         raise Fault("lab-command", tried, (done.stderr or done.stdout).strip() or f"exit code {done.returncode}")
     return done.stdout
+
+
+def told(runtime: Path, path: str, body: dict[str, object] | None = None) -> Any:
+    """Return what an agent or a gateway answers on the control socket in its runtime folder; with a body, to a POST."""
+    transport = httpx.HTTPTransport(uds=str(runtime / "control.sock"))
+    try:
+        with httpx.Client(transport=transport, base_url="http://pointsman", timeout=15) as line:
+            answer = line.get(path) if body is None else line.post(path, json=body)
+            return answer.raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise Fault("lab-silent", f"ask for {path} in {runtime}", str(error)) from error
 
 
 def start(

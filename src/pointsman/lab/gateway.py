@@ -8,12 +8,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Any
+from pathlib import Path
 
-import httpx
 import yaml
 
-from pointsman.lab.exec import start
+from pointsman.lab import exec as on
 from pointsman.lab.keys import write_private
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
@@ -69,12 +68,12 @@ def start_gateway(lab: Lab, gateway: Gateway, nodes: Credential | None = None) -
         write_private(folder / "gateway.crt", made.certificate)
         write_private(folder / "gateway.key", made.key)
         file.write_text(yaml.safe_dump(_site(lab, gateway), sort_keys=False))
-    return start(lab, gateway.host, [sys.executable, "-m", "pointsman", "gateway", "-c", str(file)], "gateway")
+    return on.start(lab, gateway.host, [sys.executable, "-m", "pointsman", "gateway", "-c", str(file)], "gateway")
 
 
 def await_gateway(lab: Lab, gateway: Gateway, process: "subprocess.Popen[bytes]") -> None:
     """Return when a gateway that was started serves."""
-    ready, log = lab.home(gateway.host) / "gateway" / "ready", lab.log(gateway.host, "gateway")
+    ready, log = _runtime(lab, gateway) / "ready", lab.log(gateway.host, "gateway")
 
     def serves() -> bool:
         return ready.exists() and ready.read_text() == str(process.pid)
@@ -113,11 +112,15 @@ def _site(lab: Lab, gateway: Gateway) -> dict[str, object]:
 
 def _add(lab: Lab, gateway: Gateway) -> None:
     """Do what `pointsman gateway add` does, without the time that a command takes to start."""
-    asked = {"name": gateway.tunnel, "kind": gateway.kind.value}
-    transport = httpx.HTTPTransport(uds=str(lab.home(gateway.host) / "gateway" / "control.sock"))
-    try:
-        with httpx.Client(transport=transport, base_url="http://pointsman", timeout=15) as line:
-            answer: dict[str, Any] = line.post("/v1/add", json=asked).raise_for_status().json()
-    except httpx.HTTPError as error:
-        raise Fault("lab-gateway", f"add a tunnel on {gateway.host}", str(error)) from error
+    answer = on.told(_runtime(lab, gateway), "/v1/add", {"name": gateway.tunnel, "kind": gateway.kind.value})
     write_private(lab.node / pool_file(gateway), answer["file"])
+
+
+def has(lab: Lab, host: str, tunnel: str) -> bool:
+    """Return whether the gateway on this host has a tunnel of this name, as `pointsman gateway tunnels` says."""
+    gateway = next(gateway for gateway in GATEWAYS if gateway.host == host)
+    return any(one["id"] == tunnel for one in on.told(_runtime(lab, gateway), "/v1/tunnels"))
+
+
+def _runtime(lab: Lab, gateway: Gateway) -> Path:
+    return lab.home(gateway.host) / "gateway"

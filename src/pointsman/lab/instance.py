@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from pointsman.lab import exec as on
@@ -102,9 +101,19 @@ def reached(lab: Lab) -> list[dict[str, object]]:
 
 def agent_status(lab: Lab) -> Any:
     """Return what the agent says of itself, as `pointsman status --json` does."""
-    transport = httpx.HTTPTransport(uds=str(lab.runtime / "control.sock"))
-    try:
-        with httpx.Client(transport=transport, base_url="http://pointsman", timeout=15) as line:
-            return line.get("/v1/status").raise_for_status().json()
-    except httpx.HTTPError as error:
-        raise Fault("agent-silent", f"ask the agent of lab `{lab.name}`", str(error)) from error
+    return on.told(lab.runtime, "/v1/status")
+
+
+def leases(lab: Lab) -> Any:
+    """Return who holds which tunnel, as `pointsman leases list --json` does."""
+    return on.told(lab.runtime, "/v1/leases")
+
+
+def rotate(lab: Lab, tunnel: str) -> str:
+    """Have a tunnel with new keys take a tunnel's place; return its name."""
+    return str(on.told(lab.runtime, "/v1/leases/rotate", {"tunnel": tunnel})["tunnel"])
+
+
+def revoke(lab: Lab, profile: str, holder: str, ban: float) -> None:
+    """Take a holder's tunnel away; for `ban` seconds there is no other."""
+    on.told(lab.runtime, "/v1/leases/revoke", {"profile": profile, "holder": holder, "ban": ban})

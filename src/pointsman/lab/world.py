@@ -170,8 +170,11 @@ def host(name: str) -> Host:
     return next(host for host in HOSTS if host.name == name)
 
 
-def seen_as(tunnel: str) -> tuple[str, str]:
-    """Return the addresses (v4, v6) that the origin sees of what came through this tunnel; `direct` is the instance."""
+def seen_as(way: str) -> tuple[str, str]:
+    """Return the addresses (v4, v6) that the origin sees of what came by a tunnel of the pool, or out of a gateway.
+
+    `direct` is the instance itself.
+    """
     direct = host(INSTANCE).legs[0].addresses
-    others = {gateway.tunnel: gateway.seen_as for gateway in GATEWAYS}
-    return others.get(tunnel, (direct[0].split("/")[0], direct[1].split("/")[0]))
+    others = {name: gateway.seen_as for gateway in GATEWAYS for name in (gateway.tunnel, gateway.host)}
+    return others.get(way, (direct[0].split("/")[0], direct[1].split("/")[0]))

@@ -1,13 +1,14 @@
 """The clients that make the calls, each on a connection of its kind, all as an ordinary user of the instance."""
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from pointsman.lab import clients, instance, world
 from pointsman.lab import exec as on
 from pointsman.lab.demo.judge import OK, RESET, Observed
-from pointsman.lab.demo.script import FRONT, RECORDS, UID, By, Call
+from pointsman.lab.demo.script import FRONT, UID, By, Call
 from pointsman.lab.names import Lab
 from pointsman.model.fault import Fault
 
@@ -29,6 +30,7 @@ class Callers:
     def make(self, call: Call, mark: str, headers: tuple[tuple[str, str], ...]) -> Observed:
         """Make one call and return what came of it. `mark` finds it in the origin's record."""
         sent = (*headers, *call.headers, (MARK, mark))
+        begun = time.monotonic()
         if call.by is By.CURL:
             status, error = self._curl(call, sent)
         elif call.by is By.TCP:
@@ -36,17 +38,22 @@ class Callers:
         else:
             client = self._rpc if call.by is By.GRPC else self._keep_alive
             status, error = _ask(client, call, sent)
-        return Observed(status, self.sources(mark), error)
+        return Observed(status, self.sources(mark), error, time.monotonic() - begun)
 
     def wait(self, call: Call, mark: str, headers: tuple[tuple[str, str], ...]) -> Observed:
         """Make a call on a connection of its own, so that others need not wait for its answer."""
         status, error = _ask(self._patient, call, (*headers, *call.headers, (MARK, mark)))
         return Observed(status, self.sources(mark), error)
 
-    def burst(self, call: Call, mark: str, headers: tuple[tuple[str, str], ...], count: int) -> tuple[int, ...]:
-        """Make a call many times without a pause and return the answers."""
+    def many(
+        self, call: Call, mark: str, headers: tuple[tuple[str, str], ...], enough: Callable[[list[int]], bool]
+    ) -> list[int]:
+        """Make a call again and again without a pause until `enough(answers)`, and return the answers."""
         sent = (*headers, *call.headers, (MARK, mark))
-        return tuple(_ask(self._keep_alive, call, sent)[0] for _ in range(count))
+        answers: list[int] = []
+        while not enough(answers):
+            answers.append(_ask(self._keep_alive, call, sent)[0])
+        return answers
 
     def sources(self, mark: str) -> tuple[str, ...]:
         """Return the source addresses of everything with this mark that reached the origin."""
@@ -72,7 +79,7 @@ def callers(lab: Lab) -> Iterator[Callers]:
     """Have all clients while the block runs. They start at once and connect with their first call."""
     with ExitStack() as opened:
         keep_alive = opened.enter_context(clients.connected(lab, FRONT, 80, uid=UID))
-        patient = opened.enter_context(clients.connected(lab, RECORDS, 80, uid=UID))
+        patient = opened.enter_context(clients.connected(lab, FRONT, 80, uid=UID))
         rpc = opened.enter_context(clients.connected(lab, FRONT, 50051, "grpc", uid=UID))
         yield Callers(lab, keep_alive, patient, rpc)
 

@@ -1,10 +1,11 @@
 """What should become of a call, by the code that decides for real; and does what was seen agree with it?
 
-Pure: knows the policy and which tunnel each profile has now, and asks nobody else.
+Pure: knows the policy and which tunnel each profile and each holder has now, and asks nobody else. The tunnel of a
+holder is known once its first request has been answered; until then it may be one of any gateway that fits.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from pointsman.lab import world
 from pointsman.lab.demo.script import UID, Call
@@ -12,10 +13,12 @@ from pointsman.model.attribute import Claim, Value
 from pointsman.model.context import Absent, Request
 from pointsman.model.decision import Malformed, Misdirected, Permit
 from pointsman.model.formula import Formula
+from pointsman.model.profile import OnFailure, Profile
 from pointsman.policy.context import attributes_of, read, usable
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import Compiled
 from pointsman.policy.evaluate import satisfied
+from pointsman.policy.holding import holder_of
 from pointsman.policy.token import verified
 
 OK = 200
@@ -23,13 +26,38 @@ OK = 200
 GRPC = {OK: 0, 400: 13, 403: 7, 421: 12, 429: 8, 503: 14}
 # Of a plain TCP flow the caller learns no status: it goes through, or it is reset
 RESET = 0
+# The tunnel of a holder that has none yet
+NEW = "a new one"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The tunnel that somebody holds, and the gateway where it ends."""
+
+    tunnel: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where requests can go now: the tunnel of each profile, and of each holder by profile and key.
+
+    `spares` are tunnels that wait for a holder. Gateways in `dead` lead nowhere; holders in `barred` get no tunnel.
+    """
+
+    tunnels: Mapping[str, str]
+    held: Mapping[tuple[str, str], Held] = field(default_factory=dict)
+    spares: frozenset[str] = frozenset()
+    dead: frozenset[str] = frozenset()
+    barred: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
     """The path of a call: `status` is what the caller should get, `sources` what the origin may see it come from.
 
-    A call that should not reach the origin has no `sources`. `clear` says that it may be read on the wire.
+    A call that should not reach the origin has no `sources`. `clear` says that it may be read on the wire; `holder`
+    whose tunnel it takes, where its profile gives everybody one.
     """
 
     user: str
@@ -41,26 +69,21 @@ class Decided:
     status: int
     sources: tuple[str, ...]
     clear: bool = False
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the caller got, and the source address of each time that the origin saw the call."""
+    """What the caller got, the source address of each time that the origin saw the call, and how long it took."""
 
     status: int
     sources: tuple[str, ...]
     error: str = ""
+    seconds: float = 0.0
 
 
-def decided(
-    compiled: Compiled,
-    call: Call,
-    token: str,
-    now: float,
-    ways: Mapping[str, str],
-    dead: Collection[str] = (),
-) -> Decided:
-    """Return what should become of a call. `ways` gives each profile's tunnel; `dead` ones lead nowhere."""
+def decided(compiled: Compiled, call: Call, token: str, now: float, ways: Ways) -> Decided:
+    """Return what should become of a call."""
     policy = compiled.policy
     claims = verified(token, policy.identity, now) if token and policy.identity else None
     headers = tuple((name.lower(), value) for name, value in call.headers)
@@ -77,13 +100,37 @@ def decided(
     answer = decide(compiled, context)
     if not isinstance(answer, Permit):
         return Decided(user, data, told["operation"], answer.rule, "", "", _said(call, 403), ())
-    tunnel = ways.get(answer.profile, "")
-    usual = (user, data, told["operation"], answer.rule, answer.profile, tunnel)
-    if not tunnel or tunnel in dead:
-        return Decided(*usual, _said(call, 503), ())
+    profile = policy.profile(answer.profile)
+    key: str | Absent = ""
+    if profile.holding is not None:
+        key = holder_of(profile.holding, answer.rule, policy, context.facts, proven or {})
+    usual = (user, data, told["operation"], answer.rule, answer.profile)
+    if isinstance(key, Absent):
+        return Decided(*usual, "", _said(call, 403), ())
+    tunnel, ends = _way(profile, key, ways)
     family = ":" in call.address
-    seen = tuple(address for address in world.seen_as(tunnel) if (":" in address) == family)
-    return Decided(*usual, _said(call, OK), seen, clear=policy.profile(answer.profile).encryption == 0)
+    seen = tuple(address for end in ends for address in world.seen_as(end) if (":" in address) == family)
+    clear = bool(seen) and profile.encryption == 0
+    return Decided(*usual, tunnel, _said(call, OK if seen else 503), seen, clear, key)
+
+
+def settled(wanted: Decided, ways: Ways) -> Decided:
+    """Return the path of a call whose tunnel was made for it, now that it is known; no path if there is none."""
+    if wanted.tunnel != NEW:
+        return wanted
+    held = ways.held.get((wanted.profile, wanted.holder), Held("", ""))
+    fitting = world.seen_as(held.gateway) if held.tunnel else ()
+    return replace(wanted, tunnel=held.tunnel, sources=tuple(s for s in wanted.sources if s in fitting))
+
+
+def shared(wanted: Decided, ways: Ways) -> tuple[str, ...]:
+    """Return who else holds the tunnel of a call that should be its holder's alone."""
+    own = (wanted.profile, wanted.holder)
+    return tuple(
+        f"its tunnel is {key}'s, too"
+        for (profile, key), held in ways.held.items()
+        if wanted.holder and held.tunnel == wanted.tunnel and (profile, key) != own
+    )
 
 
 def differences(wanted: Decided, seen: Observed) -> tuple[str, ...]:
@@ -110,6 +157,28 @@ def too_many(passed: int, limited: int, rate: int, burst: int, seconds: float) -
     most = burst + rate * (int(seconds) + 1)
     found = [f"{passed} passed, decided at most {most}"] if passed > most else []
     return (*found, "none was limited") if not limited else tuple(found)
+
+
+def _way(profile: Profile, key: str, ways: Ways) -> tuple[str, tuple[str, ...]]:
+    """Return the tunnel of a profile, or of a holder's, and the tunnels or gateways that it may come out of."""
+    if profile.holding is None:
+        tunnel = ways.tunnels.get(profile.name, "")
+        end = next((gateway.host for gateway in world.GATEWAYS if gateway.tunnel == tunnel), tunnel)
+        return tunnel, (tunnel,) if tunnel and end not in ways.dead else ()
+    if (profile.name, key) in ways.barred:
+        return "", ()
+    held = ways.held.get((profile.name, key))
+    if held is not None and held.gateway not in ways.dead:
+        return held.tunnel, (held.gateway,)
+    if held is not None and profile.on_failure is OnFailure.BLOCK:
+        return held.tunnel, ()
+    return NEW, tuple(gateway.host for gateway in world.GATEWAYS if _fits(gateway, profile, ways.dead))
+
+
+def _fits(gateway: world.Gateway, profile: Profile, dead: frozenset[str]) -> bool:
+    labels, names = profile.selector.labels, profile.selector.names
+    wanted = {*labels} <= {*gateway.labels} and (not names or gateway.host in names)
+    return wanted and gateway.level >= profile.encryption and gateway.host not in dead
 
 
 def _derived(values: tuple[tuple[Value, Formula], ...], facts: Mapping[str, Value | Absent]) -> str:

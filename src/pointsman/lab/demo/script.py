@@ -51,7 +51,7 @@ class Call:
         return f"{self.host}{self.path}" if self.by is By.GRPC else f"{self.method} {self.host}{self.path}"
 
 
-USERS = (User("ada", "admin"), User("bob", "clerk"))
+USERS = (User("ada", "admin"), User("ann", "admin"), User("amy", "admin"), User("bob", "clerk"))
 UID = 1000
 FRONT = "198.51.100.83"
 RECORDS = "198.51.100.82"
@@ -69,6 +69,11 @@ def _rpc(user: str, host: str, path: str) -> Call:
 def _curl(user: str, method: str, host: str, path: str, address: str) -> Call:
     return Call(By.CURL, user, method, host, path, address, 80)
 
+
+# Who each get a tunnel of their own
+ADA = _ask("ada", "GET", "records.example", "/patients/7")
+ANN = _ask("ann", "GET", "records.example", "/patients/7")
+AMY = _ask("amy", "GET", "records.example", "/patients/7")
 
 ONE_CONNECTION = (
     _ask("ada", "GET", "records.example", "/patients/7"),
@@ -114,9 +119,5 @@ ATTEMPTS = (
 )
 
 # After a gateway died: what went through it is refused, and meanwhile the rest goes on.
-ORPHANED = Call(By.PYTHON, "ada", "GET", "records.example", "/patients/7", RECORDS, 80)
-OTHERS = (
-    _ask("", "GET", "public.example", "/news"),
-    _ask("bob", "POST", "pay.example", "/charge"),
-    _ask("bob", "GET", "records.example", "/patients/7"),
-)
+ORPHANED = Call(By.PYTHON, "bob", "POST", "pay.example", "/charge", FRONT, 80)
+OTHERS = (_ask("", "GET", "public.example", "/news"), ANN)
