@@ -6,11 +6,12 @@ from pathlib import Path
 from pointsman.model.attribute import Value
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.model.tunnel import Entry
 from pointsman.policy.load import Loaded, load
 
 
 def checked(file: Path, node: Path | None) -> Loaded:
-    """Return the policy in a file; with a node file, one whose profiles its tunnels can satisfy."""
+    """Return the policy in a file; with a node file, one whose profiles its tunnels and gateways can satisfy."""
     from pointsman.policy.check import unsatisfiable
 
     loaded = load(read_bytes(file), str(file), reader(file.parent))
@@ -21,7 +22,8 @@ def checked(file: Path, node: Path | None) -> Loaded:
 
     config = read_node(node)
     pool_of(config, node)
-    problems = unsatisfiable(loaded.policy.profiles, config.entries, loaded.places)
+    offers = [Entry(one.name, one.kind, one.level, one.labels) for one in config.gateways]
+    problems = unsatisfiable(loaded.policy.profiles, config.entries, loaded.places, offers)
     if problems:
         raise Invalid(problems)
     return loaded

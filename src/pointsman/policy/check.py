@@ -36,11 +36,18 @@ class Findings:
 
 
 def unsatisfiable(
-    profiles: Iterable[Profile], entries: Iterable[Entry], places: Mapping[str, Place]
+    profiles: Iterable[Profile], entries: Iterable[Entry], places: Mapping[str, Place], offers: Iterable[Entry] = ()
 ) -> tuple[Problem, ...]:
-    """Return a problem for every profile that no entry of the pool can satisfy, with what each entry lacks."""
-    entries, profiles = tuple(entries), tuple(profiles)
-    found = [_without_tunnel(profile, entries, places) for profile in profiles if not _fit(profile, entries)]
+    """Return a problem for every profile that no entry of the pool can satisfy, with what each entry lacks.
+
+    Tunnels of single holders are made by gateways: `offers` are what each of those makes.
+    """
+    entries, offers, profiles = tuple(entries), tuple(offers), tuple(profiles)
+    found = []
+    for profile in profiles:
+        among = entries if profile.holding is None else offers
+        if not _fit(profile, among):
+            found.append(_without_tunnel(profile, among, places))
     return (*found, *_contended([profile for profile in profiles if profile.dedicated], entries, places))
 
 
@@ -63,8 +70,10 @@ def _lacks(profile: Profile, entry: Entry) -> list[str]:
 
 def _without_tunnel(profile: Profile, entries: Iterable[Entry], places: Mapping[str, Place]) -> Problem:
     reasons = "; ".join(f"`{entry.name}` {' and '.join(_lacks(profile, entry))}" for entry in entries)
-    what = f"no tunnel of the pool can satisfy profile `{profile.name}`"
-    return Problem(places.get(profile.name, Place()), "unsatisfiable-profile", what, reasons or "the pool is empty")
+    pooled = profile.holding is None
+    source, nothing = ("tunnel of the pool", "the pool is empty") if pooled else ("gateway", "there are no gateways")
+    what = f"no {source} can satisfy profile `{profile.name}`"
+    return Problem(places.get(profile.name, Place()), "unsatisfiable-profile", what, reasons or nothing)
 
 
 def _contended(profiles: list[Profile], entries: tuple[Entry, ...], places: Mapping[str, Place]) -> list[Problem]:

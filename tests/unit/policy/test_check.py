@@ -1,7 +1,7 @@
 """Profiles that no tunnel of a pool can satisfy are named with what each tunnel lacks."""
 
 from pointsman.model.problem import Place
-from pointsman.model.profile import Level, Profile, Selector
+from pointsman.model.profile import Holding, Level, Profile, Selector, Who
 from pointsman.model.tunnel import Entry, Kind
 from pointsman.policy.check import unsatisfiable
 
@@ -38,3 +38,13 @@ def test_dedicated_profiles_need_a_tunnel_each() -> None:
     assert [problem.what for problem in unsatisfiable([second, first], [STRONG], {})] == [
         "dedicated profile `a` finds each of its tunnels held by another dedicated profile"
     ]
+
+
+def test_tunnels_of_single_holders_are_made_by_gateways_and_never_taken_from_the_pool() -> None:
+    profile = Profile("own", Level.STRONG, holding=Holding(Who.USER))
+
+    assert unsatisfiable([profile], [], {}, [STRONG]) == ()
+    assert [(one.what, one.hint) for one in unsatisfiable([profile], [STRONG], {}, [PLAIN])] == [
+        ("no gateway can satisfy profile `own`", "`lan` gives `none`, not `strong`")
+    ]
+    assert [one.hint for one in unsatisfiable([profile], [STRONG], {})] == ["there are no gateways"]

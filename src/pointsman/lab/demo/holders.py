@@ -125,7 +125,7 @@ def _known(lab: Lab, ways: Ways) -> None:
     def known() -> bool:
         text = routes.read_text()
         named = all(f"{profile}@{held.tunnel}" in text for (profile, _), held in ways.held.items())
-        return named and admin.version("rds") == json.loads(text)["version_info"]
+        return named and admin.applied()["rds"].version == json.loads(text)["version_info"]
 
     until(known, "the proxy knows who holds which tunnel", lab.log(world.INSTANCE, "agent"))
 
