@@ -24,6 +24,7 @@ _COMMANDS = """
 look around (the lab stands until `{program} lab down --name {lab}`):
   {program} lab exec --name {lab} instance -- pointsman status
   {program} lab exec --name {lab} instance -- pointsman tunnels
+  {program} lab exec --name {lab} instance -- pointsman leases list
   {program} lab exec --name {lab} instance -- pointsman decisions tail
   {program} lab exec --name {lab} instance -- pointsman explain http://pay.example/charge -X POST --claim role=clerk
   {program} lab exec --name {lab} --uid 1000 instance -- curl -s http://public.example/news
