@@ -208,9 +208,9 @@ print(json.dumps(sorted(found)))
 """
 
 
-def code_points(host: Steered, on_host: str, device: str, address: str, path: str) -> list[int]:
-    """Ask for a path at an address, and return the code points of all packets to it that pass there."""
-    argv = on.command(host.lab, on_host, [sys.executable, "-I", "-c", _CODE_POINTS, device, address])
+def code_points(host: Steered, on_host: str, device: str, address: str, path: str, seen: str = "") -> list[int]:
+    """Ask for a path at an address, and return the code points of all packets that pass there to it, or to `seen`."""
+    argv = on.command(host.lab, on_host, [sys.executable, "-I", "-c", _CODE_POINTS, device, seen or address])
     watching = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     assert watching.stdout.readline() == "ready\n"

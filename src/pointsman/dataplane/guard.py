@@ -70,6 +70,8 @@ class GuardSpec:
     `ends` are the devices of all our tunnels with their own addresses, those included that no lane leaves by.
     `gateways` are where root may ask for tunnels, address and port.
     `probes` are the addresses that root may ask for an echo, each with the only device for that.
+    `queued` are the devices whose lanes have queues of their own, `outer_dscp` the code points of outer UDP packets by
+    their local port.
     `link_uids` are the users whose DHCP and 802.1X packets may leave. `exempt_uids` are neither captured nor held.
     For `glass` seconds more nothing is captured or held; the kernel itself ends that, whether or not an agent lives.
     """
@@ -86,7 +88,9 @@ class GuardSpec:
     ends: tuple[tuple[str, tuple[str, ...]], ...] = ()
     probes: tuple[tuple[str, str], ...] = ()
     treatments: tuple[Treatment, ...] = ()
+    queued: frozenset[str] = frozenset()
     endpoints: tuple[Outer, ...] = ()
+    outer_dscp: tuple[tuple[int, int], ...] = ()
     resolvers: tuple[tuple[str, int], ...] = ()
     gateways: tuple[tuple[str, int], ...] = ()
     capture: Capture = UNCAPTURED
@@ -118,7 +122,15 @@ def guard_text(spec: GuardSpec, counted: Counts | None = None) -> str:
     """Return the transaction that puts this guard in place of whatever guard of ours is there."""
     if spec.state is State.CLOSED:
         spec = replace(
-            spec, lanes=(), probes=(), treatments=(), endpoints=(), resolvers=(), gateways=(), capture=UNCAPTURED
+            spec,
+            lanes=(),
+            probes=(),
+            treatments=(),
+            endpoints=(),
+            outer_dscp=(),
+            resolvers=(),
+            gateways=(),
+            capture=UNCAPTURED,
         )
     counted = counted or {}
     buckets = limit_names(spec.lanes, spec.treatments)
@@ -179,6 +191,8 @@ def _chains(spec: GuardSpec, buckets: Mapping[str, str]) -> tuple[Chain, ...]:
         buckets,
         spec.held,
         spec.glass > 0,
+        spec.queued,
+        spec.outer_dscp,
     )
     return (*inside.chains(ours, spec.capture), *leaving.chains(ours))
 

@@ -7,6 +7,7 @@ refusal is what has no owner to tell.
 from pointsman.dataplane import treatment
 from pointsman.dataplane.nftables import Chain, comment, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
+from pointsman.dataplane.queues import priority
 from pointsman.dataplane.treatment import Treatment
 from pointsman.model.tunnel import Lane
 
@@ -40,6 +41,7 @@ def chains(ours: Ours) -> tuple[Chain, ...]:
         _final(ours),
         _of_proxy(ours),
         *(_lane(ours, lane) for lane in ours.lanes),
+        *_outer_dscp(ours),
         _of_tunnels(ours),
         _owned(ours),
         _unattributed(ours),
@@ -76,21 +78,35 @@ def _of_proxy(ours: Ours) -> Chain:
 
 def _lane(ours: Ours, lane: Lane) -> Chain:
     treated = ours.treated.get(lane.profile, _PLAIN)
+    queue = priority(lane, ours.mask) if lane.device in ours.queued else ""
     return Chain(
         f"lane_{lane.mark:08x}",
         (
             f"oifname != {device(lane.device)} counter name dropped_proxy {ours.held} {comment(lane.cluster)}",
             f"ct mark set ct mark & {ours.rest} | {mark(lane.mark)}",
-            *treatment.outbound(treated, ours.buckets.get(lane.profile, "")),
+            *treatment.outbound(treated, ours.buckets.get(lane.profile, ""), queue),
             f"counter name {lane_counter(lane)} accept",
         ),
     )
 
 
+def _outer_dscp(ours: Ours) -> tuple[Chain, ...]:
+    """What gives outer packets their code point; nothing is decided there."""
+    points = sorted({point for _, point in ours.outer_dscp})
+    return tuple(Chain(f"outer_{point}", (f"ip dscp set {point}", f"ip6 dscp set {point}")) for point in points)
+
+
+def _by_local_port(ours: Ours) -> str:
+    ways = ", ".join(f"{port} : jump outer_{point}" for port, point in ours.outer_dscp)
+    return f"udp sport vmap {{ {ways} }}" if ways else ""
+
+
 def _of_tunnels(ours: Ours) -> Chain:
+    pointed = _by_local_port(ours)
     return Chain(
         "of_tunnels",
-        (
+        rules(
+            f"oifname @uplinks {pointed}" if pointed else "",
             "oifname @uplinks meta l4proto . ip daddr . th dport @endpoints4 accept",
             "oifname @uplinks meta l4proto . ip6 daddr . th dport @endpoints6 accept",
             f"counter name dropped_tunnel_user {ours.held}",
@@ -115,11 +131,13 @@ def _unattributed(ours: Ours) -> Chain:
     """The rest of our own connections, and what the kernel sends by itself."""
     outer = f"meta mark & {mark(ours.mask)} == {mark(ours.outer)} meta l4proto"
     begun = ours.by_mark("ct mark", "lane")
+    pointed = _by_local_port(ours)
     return Chain(
         "unattributed",
         rules(
             f"ct direction original tcp flags & syn == 0 {begun}" if begun else "",
             f"oifname @tunnels counter name dropped_into_tunnel {ours.held}",
+            f"oifname @uplinks {outer} udp {pointed}" if pointed else "",
             f"oifname @uplinks {outer} . ip daddr . th dport @kernel_endpoints4 accept",
             f"oifname @uplinks {outer} . ip6 daddr . th dport @kernel_endpoints6 accept",
             [f"oifname @uplinks {line}" for line in _NEIGHBOURS],

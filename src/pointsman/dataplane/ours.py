@@ -23,6 +23,8 @@ class Ours:
     buckets: Mapping[str, str]
     held: str
     glass: bool = False
+    queued: frozenset[str] = frozenset()
+    outer_dscp: tuple[tuple[int, int], ...] = ()
 
     @property
     def rest(self) -> str:

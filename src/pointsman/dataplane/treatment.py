@@ -64,14 +64,14 @@ def bucket(bandwidth: int) -> str:
     return f"rate over {rate} bytes/second burst {max(_BURST_LEAST, int(rate * _BURST_SECONDS))} bytes"
 
 
-def outbound(treatment: Treatment, named: str) -> tuple[str, ...]:
-    """Return the rules for a packet that is about to leave by a lane of this profile."""
+def outbound(treatment: Treatment, named: str, queue: str) -> tuple[str, ...]:
+    """Return the rules for a packet that is about to leave by a lane of this profile; `queue` is the lane's, if any."""
     limit = (f'limit name "{named}_out" counter name over_rate drop',) if named else ()
     return (
         *limit,
         f"ip dscp set {treatment.dscp}",
         f"ip6 dscp set {treatment.dscp}",
-        f"meta priority set {treatment.priority}",
+        f"meta priority set {queue or treatment.priority}",
     )
 
 

@@ -10,7 +10,8 @@ from pointsman.model.tunnel import Endpoint, Kind
 class Gateway:
     """One gateway of the node file. It is asked over mutual TLS at `address` and `port`; files are paths.
 
-    `level` is what every tunnel made there gives. So many spare tunnels, from `least` to `most`, wait for holders.
+    `level` is what every tunnel made there gives, and `rate` what each carries in bits per second, None where unknown.
+    So many spare tunnels, from `least` to `most`, wait for holders.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Gateway:
     ca: str
     certificate: str
     key: str
+    rate: int | None = None
     least: int = 1
     most: int = 8
 

@@ -53,12 +53,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Request limits; each counts on its own. `None` means no such limit. `bandwidth` is bits per second, each way."""
+    """Request limits; each counts on its own. `None` means no such limit. `bandwidth` is bits per second, each way.
+
+    `guaranteed` is what the profile has on each tunnel whose rate is known, in bits per second.
+    """
 
     profile: Rate | None = None
     per_user: Rate | None = None
     per_destination: Rate | None = None
     bandwidth: int | None = None
+    guaranteed: int | None = None
 
 
 class Choose(StrEnum):
@@ -140,6 +144,7 @@ class Profile:
 
     `fail_back` is for how many seconds a better tunnel must have been well before the profile goes back to it, None for
     never; `drain_within` for how many more those connections live that `on_move` says are drained.
+    `dscp_outer`: the outer packets of its dedicated tunnels have the code point of `qos` too.
     `dedicated`: the profile as a whole holds one tunnel of the pool; `holding`: each of its holders has one of its own.
     """
 
@@ -156,3 +161,4 @@ class Profile:
     fail_back: float | None = 30.0
     on_move: OnMove = OnMove.DRAIN
     drain_within: float = 30.0
+    dscp_outer: bool = False

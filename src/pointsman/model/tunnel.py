@@ -45,6 +45,7 @@ class Entry:
     """One pool entry as configured. `file` is the user's own wg-quick or .ovpn file; empty for `direct`.
 
     `device` is the interface that a `direct` entry leaves by. `probe` is an address inside that answers an echo.
+    `rate` is what it carries in bits per second, None where unknown; `outer_dscp` the code point of its outer packets.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Entry:
     probe: str = ""
     cost: int = 0
     weight: int = 1
+    rate: int | None = None
+    outer_dscp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Tunnel:
     """One live tunnel. `sources` are its own addresses (v4 and v6), which upstream sockets bind to.
 
     `mark` is the routing mark's tunnel part and `table` the routing table; `mtu` is in bytes.
+    `rate` and `outer_dscp` are as in its `Entry`; `port` is the local one of its outer packets, 0 where unknown.
     """
 
     name: str
@@ -79,6 +83,9 @@ class Tunnel:
     probe: str = ""
     cost: int = 0
     weight: int = 1
+    rate: int | None = None
+    outer_dscp: int = 0
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ class Agent:
             self._prover.ledger.tally,
             counters,
             self._host.proxy_pid(),
-            [*self.warnings, *self._names.warnings(self.policy)],
+            [*self.warnings, *self._host.unqueued, *self._names.warnings(self.policy)],
             boot_time(),
         ) | {"names": self._names.told(self.policy)}
 

@@ -6,15 +6,18 @@ from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
 from pointsman.dataplane.guard import FRAMES, MASK, TABLE, GuardSpec, guard_text, removal_text
+from pointsman.dataplane.queues import queue_steps
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
 from pointsman.model.connection import Connection
+from pointsman.model.queues import Queues
 from pointsman.model.routing import Drop, Put, Routing
 from pointsman.model.tunnel import Lane
 from pointsman.node.config import Node
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan, closed_guard
 from pointsman.system import connections, envoy, netlink, nft
+from pointsman.system.queues import apply_queues, observe_queues
 
 TABLES = (("inet", TABLE), ("netdev", FRAMES))
 
@@ -30,6 +33,8 @@ class Host:
         self._guard: tuple[GuardSpec, bool] | None = None
         self._rules = ""
         self._files: EnvoyFiles | None = None
+        self._queued = True  # an earlier agent may have left some
+        self.unqueued: tuple[str, ...] = ()
         self._stands: tuple[Routing, GuardSpec, bool] | None = None
         self._cut_off: list[Connection] = []
 
@@ -51,6 +56,7 @@ class Host:
             self._publish(plan.envoy)
         steps = routing_steps(plan.routing, netlink.observe_routing())
         netlink.apply_routing(step for step in steps if isinstance(step, Put))
+        self._queue(plan.queues)
         opened = self._opened(plan.guard)
         self._put_guard(opened, glass)
         self._publish(plan.envoy)
@@ -99,10 +105,12 @@ class Host:
             self._proxy = None
 
     def remove(self) -> None:
-        """Remove routes and rules of ours, and then the guard."""
+        """Remove queues, routes and rules of ours, and then the guard."""
+        apply_queues(queue_steps(frozenset(), observe_queues()))
         netlink.apply_routing(routing_steps(Routing(), netlink.observe_routing()))
         nft.apply_rules(removal_text())
         self._guard, self._files, self._stands = None, None, None
+        self._queued = True
 
     def proxy_pid(self) -> int | None:
         """Return the process id of the proxy, None where none runs."""
@@ -115,6 +123,13 @@ class Host:
     def reopen_records(self) -> None:
         """Tell the proxy that its log files were moved aside."""
         self._place.admin.reopen_logs()
+
+    def _queue(self, queues: Queues) -> None:
+        """Make the queues what the plan says. What cannot be is told: queues decide nothing about what leaves."""
+        if queues or self._queued:
+            found = apply_queues(queue_steps(queues, observe_queues()))
+            self.unqueued = tuple(sorted(map(str, found)))
+            self._queued = bool(queues)
 
     def _opened(self, wanted: GuardSpec) -> GuardSpec:
         """Return the guard with all openings that still captures as before: entries are captured once they listen."""

@@ -17,16 +17,21 @@ from pointsman.model.policy import Ports
 from pointsman.model.problem import Invalid, Place, Problem, did_you_mean
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
-from pointsman.node.offers import GatewayOffer, LeaseBounds, gateway, gateway_problems
+from pointsman.node.offers import GatewayOffer, LeaseBounds, Told, gateway, gateway_problems, rate_problems
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
+from pointsman.policy.profiles import bandwidth
+from pointsman.policy.schema import BANDWIDTH
 from pointsman.system.users import uid_of
 
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 User = Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | StrictStr
 _NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$"
-_PATTERNS = {_NAME: "a name begins with a letter or digit and has letters, digits, `.`, `_` and `-`, at most 63"}
+_PATTERNS = {
+    _NAME: "a name begins with a letter or digit and has letters, digits, `.`, `_` and `-`, at most 63",
+    BANDWIDTH: "write a number and `kbit`, `Mbit` or `Gbit`, like `100Mbit`",
+}
 Name = Annotated[StrictStr, Field(pattern=_NAME)]
 
 
@@ -55,6 +60,8 @@ class Offer(_Form):
     probe: StrictStr = ""
     cost: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
     weight: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
+    rate: Told | None = None
+    outerDscp: Annotated[StrictInt, Field(ge=0, le=63)] = 0
 
 
 class NodeDocument(_Form):
@@ -190,6 +197,17 @@ def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Prob
         if offer.kind != "direct" and not offer.file:
             hint = "name the wg-quick or .ovpn file"
             yield Problem(document.find("tunnels", i), "missing-field", f"tunnel `{offer.name}` has no `file`", hint)
+        yield from rate_problems(document, offer.rate, "tunnels", i)
+        if offer.rate and offer.device in [other.device for other in form.tunnels[:i] if other.rate and other.device]:
+            what, hint = (
+                f"device `{offer.device}` has a rate already",
+                "a device has one set of queues: give one entry a rate",
+            )
+            yield Problem(document.find("tunnels", i, "rate"), "duplicate-rate", what, hint)
+        if offer.outerDscp and offer.kind != "wireguard":
+            hint = "the daemon's local port tells its packets apart, and is known for WireGuard alone"
+            place = document.find("tunnels", i, "outerDscp")
+            yield Problem(place, "not-wireguard", f"`outerDscp` on tunnel `{offer.name}`, which is no WireGuard", hint)
         if offer.probe and offer.kind == "direct":
             hint = "what is behind an uplink is not ours to watch"
             yield Problem(document.find("tunnels", i, "probe"), "no-tunnel", "a direct tunnel is not probed", hint)
@@ -260,4 +278,6 @@ def _entry(offer: Offer, folder: Path) -> Entry:
         probe=offer.probe,
         cost=offer.cost,
         weight=offer.weight,
+        rate=bandwidth(offer.rate) if offer.rate else None,
+        outer_dscp=offer.outerDscp,
     )

@@ -114,6 +114,9 @@ class Fleet:
             probe=entry.probe,
             cost=entry.cost,
             weight=entry.weight,
+            rate=entry.rate,
+            outer_dscp=entry.outer_dscp,
+            port=seen.port,
         )
 
     def _judged(self, name: str, seen: Observation) -> Observation:

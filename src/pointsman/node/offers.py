@@ -12,7 +12,12 @@ from pointsman.model.problem import Problem
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Kind
 from pointsman.policy.document import Document
+from pointsman.policy.profiles import bandwidth
+from pointsman.policy.schema import BANDWIDTH
 
+# The kernel counts classes in bytes per second, in 32 bits
+SLOWEST, FASTEST = 64_000, 30_000_000_000
+Told = Annotated[StrictStr, Field(pattern=BANDWIDTH)]
 Count = Annotated[StrictInt, Field(ge=0, le=1000)]
 # with what is put behind it, it names a tunnel
 Short = Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
@@ -38,6 +43,7 @@ class GatewayOffer(_Form):
     ca: StrictStr
     certificate: StrictStr
     key: StrictStr
+    rate: Told | None = None
     spares: Spares = Spares()
 
 
@@ -59,6 +65,7 @@ def gateway(offer: GatewayOffer, folder: Path) -> Gateway:
         ca=ca,
         certificate=certificate,
         key=key,
+        rate=bandwidth(offer.rate) if offer.rate else None,
         least=offer.spares.least,
         most=max(offer.spares.least, offer.spares.most),
     )
@@ -77,6 +84,13 @@ def gateway_problems(document: Document, offers: Sequence[GatewayOffer]) -> Iter
             hint = "write the address: the guard frees what goes there by address, and names are not resolved"
             what = f"`{offer.address}` is not an address"
             yield Problem(document.find("gateways", i, "address"), "malformed", what, hint)
+        yield from rate_problems(document, offer.rate, "gateways", i)
         if offer.spares.least > offer.spares.most:
             place = document.find("gateways", i, "spares")
             yield Problem(place, "malformed", f"`least` is {offer.spares.least} and `most` {offer.spares.most}")
+
+
+def rate_problems(document: Document, rate: str | None, *place: str | int) -> Iterator[Problem]:
+    """Yield what is wrong with the rate of what is declared at this place."""
+    if rate and not SLOWEST <= bandwidth(rate) <= FASTEST:
+        yield Problem(document.find(*place, "rate"), "bandwidth", f"`{rate}` is not between 64kbit and 30Gbit")

@@ -7,13 +7,16 @@ from pointsman.dataplane import entries as entry_ports
 from pointsman.dataplane.capture import compile_capture
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.guard import MASK, GuardSpec, Inbound, Outer, State
+from pointsman.dataplane.queues import queued_devices, want_queues
 from pointsman.dataplane.resources import EnvoyFiles, Resource, compile_envoy
 from pointsman.dataplane.routing import want_routing
 from pointsman.dataplane.treatment import treatments
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
+from pointsman.model.profile import Profile
+from pointsman.model.queues import Queues
 from pointsman.model.routing import Routing
-from pointsman.model.tunnel import Kind, Lane, Tunnel
+from pointsman.model.tunnel import Kind, Lane, Lease, Tunnel
 from pointsman.node.config import Node
 from pointsman.node.holdings import NOBODY, Holdings, by_holder, held_lanes, with_workloads
 from pointsman.node.memory import LANES, Memory, numbered
@@ -42,6 +45,7 @@ class Plan:
     wanted: frozenset[Lane]
     guard: GuardSpec
     routing: Routing
+    queues: Queues
     envoy: EnvoyFiles
 
 
@@ -108,6 +112,7 @@ def make_plan(
         lambda leaf: _way_of(leaf, trees, ways),
     )
     kept = replace(memory, lanes=numbers, entries=ports, leases=assignment.leases)
+    queues = want_queues(tunnels, lanes, policy.profiles, MASK)
     guard = GuardSpec(
         proxy_uid=node.proxy_uid,
         tunnel_uid=node.tunnel_uid,
@@ -121,7 +126,9 @@ def make_plan(
         ends=tuple((t.device, t.sources) for t in tunnels if t.device and t.kind is not Kind.DIRECT),
         probes=tuple((t.probe, t.device) for t in tunnels if t.probe and t.device),
         treatments=treatments(policy.profiles),
+        queued=queued_devices(queues),
         endpoints=_outer(tunnels),
+        outer_dscp=_outer_dscp(tunnels, policy.profiles, (*assignment.leases, *holdings.leases)),
         resolvers=tuple((address, DNS) for address in node.resolvers),
         gateways=tuple((gateway.address, gateway.port) for gateway in node.gateways),
         capture=capture,
@@ -135,6 +142,7 @@ def make_plan(
         wanted=now,
         guard=guard,
         routing=want_routing(tunnels, lanes, MASK),
+        queues=queues,
         envoy=compile_envoy(
             trees.compiled, ways, lanes, ports, replace(settings, observe=memory.observe), holders, routes, nexts
         ),
@@ -206,3 +214,13 @@ def _outer(tunnels: Iterable[Tunnel]) -> tuple[Outer, ...]:
             if tunnel.kind is Kind.WIREGUARD:
                 found.add((end.protocol, end.address, end.port, True))
     return tuple(Outer(*one) for one in sorted(found))
+
+
+def _outer_dscp(
+    tunnels: Iterable[Tunnel], profiles: Iterable[Profile], leases: Iterable[Lease]
+) -> tuple[tuple[int, int], ...]:
+    """Return local ports with their packets' code point: of the profile that alone has the tunnel, or of its entry."""
+    points = {profile.name: profile.qos.dscp for profile in profiles if profile.dscp_outer}
+    held = {lease.tunnel: points[lease.holder] for lease in leases if lease.holder in points}
+    found = ((tunnel.port, held.get(tunnel.name, tunnel.outer_dscp)) for tunnel in tunnels if tunnel.port)
+    return tuple(sorted((port, point) for port, point in found if point))

@@ -149,7 +149,9 @@ class Workshop:
     def _take_up(self, gateway: Gateway, kept: files.Kept, given: Given) -> None:
         self._kept[kept.made.name] = kept
         self.made[kept.made.name] = kept.made
-        entry = Entry(kept.made.name, gateway.kind, gateway.level, gateway.labels, probe=given.probe[0])
+        entry = Entry(
+            kept.made.name, gateway.kind, gateway.level, gateway.labels, probe=given.probe[0], rate=gateway.rate
+        )
         self._fleet.add(Supply(entry, making.spec(gateway.kind, kept.key, given)))
 
     async def _up(self, name: str) -> None:

@@ -59,7 +59,8 @@ def _profile(spec: ProfileSpec) -> Profile:
         _rate(spec.limits.requests),
         _rate(spec.limits.per_user),
         _rate(spec.limits.per_destination),
-        bandwidth(spec.limits.bandwidth) if spec.limits.bandwidth else None,
+        _bits(spec.limits.bandwidth),
+        _bits(spec.limits.guaranteed),
     )
     return Profile(
         spec.name,
@@ -75,7 +76,12 @@ def _profile(spec: ProfileSpec) -> Profile:
         None if spec.fail_back == "never" else seconds(spec.fail_back.after),
         OnMove(spec.on_move),
         seconds(spec.drain_within),
+        spec.dscp_outer,
     )
+
+
+def _bits(text: str | None) -> int | None:
+    return bandwidth(text) if text else None
 
 
 def _holding(spec: ProfileSpec) -> Holding | None:
@@ -100,11 +106,19 @@ def _rate(spec: RateSpec | None) -> Rate | None:
 
 
 def _check(spec: ProfileSpec, at: int, document: Document, found: Findings) -> None:
-    if spec.limits.bandwidth and not 8_000 <= bandwidth(spec.limits.bandwidth) <= _MOST:
+    limits = spec.limits
+    for field, text in (("bandwidth", limits.bandwidth), ("guaranteed", limits.guaranteed)):
+        if text and not 8_000 <= bandwidth(text) <= _MOST:
+            place = document.find("profiles", at, "limits", field)
+            found.add(place, "bandwidth", f"`{text}` is not between 8kbit and 1000Gbit")
+    if limits.guaranteed and limits.bandwidth and bandwidth(limits.guaranteed) > bandwidth(limits.bandwidth):
+        place = document.find("profiles", at, "limits", "guaranteed")
+        found.add(place, "bandwidth", f"`{limits.guaranteed}` is more than the `bandwidth` of `{limits.bandwidth}`")
+    if spec.dscp_outer and not spec.dedicated:
+        place = document.find("profiles", at, "dscpOuter")
+        hint = "say `dedicated`, or give the tunnel `outerDscp` in the node file"
         found.add(
-            document.find("profiles", at, "limits", "bandwidth"),
-            "bandwidth",
-            f"`{spec.limits.bandwidth}` is not between 8kbit and 1000Gbit",
+            place, "shared-tunnel", "others may share the tunnel, and one outer packet looks like any other", hint
         )
     if seconds(spec.provision.wait) > _LONGEST_WAIT:
         place = document.find("profiles", at, "provision", "wait")

@@ -139,6 +139,9 @@ class LimitsSpec(_Part):
     per_user: RateSpec | None = None
     per_destination: RateSpec | None = None
     bandwidth: Annotated[StrictStr, Field(pattern=BANDWIDTH)] | None = None
+    guaranteed: Annotated[StrictStr, Field(pattern=BANDWIDTH)] | None = Field(
+        default=None, description="What it has in any case on each tunnel whose `rate` the node file gives."
+    )
 
 
 class PerAttribute(_Part):
@@ -190,6 +193,10 @@ class ProfileSpec(_Part):
     fail_back: FailBack | Literal["never"] = FailBack()
     on_move: Literal["keep", "drain", "reset"] = "drain"
     drain_within: Time = "30s"
+    dscp_outer: StrictBool = Field(
+        default=False,
+        description="The outer packets of its dedicated WireGuard tunnels have the code point of `qos` too.",
+    )
 
 
 class RuleSpec(_Part):

@@ -106,6 +106,7 @@ class Berth:
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What is seen of a tunnel. `handshake_age` is in seconds, None where unknown; counters are bytes.
+    `port` is the local one of outer UDP packets, 0 where unknown.
 
     GONE means that `start` is due: nothing is there, it died, or it is not what the spec says. In FAILED and
     PROVISIONING something runs and goes on trying; a new start would only throw away what it has.
@@ -120,6 +121,7 @@ class Observation:
     received: int = 0
     sent: int = 0
     why: str = ""
+    port: int = 0
 
 
 class Driver(Protocol):

@@ -1,6 +1,7 @@
 """The guard as text, compared with files that a reviewer can read. `POINTSMAN_GOLDEN=write` writes them anew."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_the_same_guard_is_always_the_same_text() -> None:
 
 def test_counters_start_where_they_were() -> None:
     assert "counter refused_tcp {\n    packets 7 bytes 420\n" in guard_text(CLOSED, {"refused_tcp": (7, 420)})
+
+
+def test_a_lane_has_its_own_queue_only_where_its_device_has_queues() -> None:
+    text = guard_text(replace(CLOSED, state=State.OPEN, queued=frozenset({"pm0a"})))
+
+    assert re.findall("meta priority set (.*)", text) == ["7112:2", "0:2"]
+
+
+def test_outer_packets_get_their_code_point_by_their_local_port_and_are_judged_as_before() -> None:
+    spec = replace(CLOSED, state=State.OPEN)
+    text = guard_text(replace(spec, outer_dscp=((40001, 18), (40002, 1))))
+    ways = "udp sport vmap { 40001 : jump outer_18, 40002 : jump outer_1 }"
+
+    assert text.count(f"oifname @uplinks {ways}") == 1
+    assert text.count(f"oifname @uplinks meta mark & 0x3ff00000 == 0x00100000 meta l4proto udp {ways}") == 1
+    rest = re.sub(r"  chain outer_\d+ \{.*?\}\n", "", text, flags=re.DOTALL)
+    assert [line for line in rest.splitlines() if ways not in line] == guard_text(spec).splitlines()
 
 
 @pytest.mark.parametrize("name", ["", "eth*", 'e"', "a b", "eth0;", "0123456789abcdef", "e\n"])

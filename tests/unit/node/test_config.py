@@ -154,3 +154,29 @@ def test_a_probe_is_an_address_inside_a_tunnel(tmp_path: Path) -> None:
     (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "tunnels": [good]}))
     entry = load_node(tmp_path / "node.yaml").entries[0]
     assert (entry.probe, entry.cost, entry.weight) == ("10.71.0.1", 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"rate": "1kbit"}, "bandwidth"),
+        ({"rate": "31Gbit"}, "bandwidth"),
+        ({"rate": "fast"}, "malformed"),
+        ({"outerDscp": 64}, "malformed"),
+        ({"outerDscp": 18}, "not-wireguard"),
+    ],
+)
+def test_a_rate_and_a_code_point_outside_are_what_the_kernel_can_do(
+    tmp_path: Path, fields: dict[str, object], label: str
+) -> None:
+    tunnel = {"name": "b", "kind": "openvpn", "level": "strong", "file": "b.ovpn", **fields}
+
+    assert problems(tmp_path, tunnels=[tunnel]) == [label]
+
+
+def test_a_device_has_one_rate(tmp_path: Path) -> None:
+    direct = {"kind": "direct", "level": "none", "device": "eth0", "rate": "100Mbit"}
+
+    assert problems(tmp_path, tunnels=[{"name": "a", **direct}, {"name": "b", **direct}]) == ["duplicate-rate"]
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "tunnels": [{"name": "a", **direct}]}))
+    assert load_node(tmp_path / "node.yaml").entries[0].rate == 100_000_000

@@ -228,3 +228,21 @@ def test_the_closed_guard_shuts_the_tunnels_that_an_earlier_agent_left() -> None
 
     assert closed_guard(host).tunnels == (device,)
     assert f'elements = {{ "{device}" }}' in guard_text(closed_guard(host))
+
+
+def test_lanes_have_queues_where_the_rate_of_their_tunnel_is_known() -> None:
+    found = plan(replace(A, rate=80_000_000), B, C, D)
+
+    assert {part.device for part in found.queues} == found.guard.queued == {"pmwg-a"}
+    assert plan(*ALL).queues == frozenset()
+
+
+def test_outer_packets_say_what_the_only_holder_s_profile_says_else_what_the_tunnel_s_entry_does() -> None:
+    policy = trees().policy
+    profiles = tuple(replace(p, dscp_outer=p.name in ("vault", "archive")) for p in policy.profiles)
+    told = replace(trees(), compiled=replace(trees().compiled, policy=replace(policy, profiles=profiles)))
+    tunnels = (replace(A, port=1, outer_dscp=1), replace(B, port=2, outer_dscp=1), replace(C, outer_dscp=1), D)
+
+    found = make_plan(node(), told, tunnels, Memory(), SETTINGS)
+
+    assert found.guard.outer_dscp == ((1, 18), (2, 1))  # `vault` alone holds its tunnel

@@ -47,11 +47,20 @@ def test_what_is_said_is_taken() -> None:
     assert profile("failBack: {after: 5m}").fail_back == 300.0
 
 
+def test_a_guarantee_and_the_code_point_outside_are_taken() -> None:
+    found = profile("limits: {guaranteed: 2Mbit, bandwidth: 3Mbit}, dedicated: true, dscpOuter: true")
+
+    assert (found.limits.guaranteed, found.limits.bandwidth, found.dscp_outer) == (2_000_000, 3_000_000, True)
+
+
 @pytest.mark.parametrize(
     ("more", "label"),
     [
         ("health: {interval: 10ms}", "interval"),
         ("choose: ordered", "no-order"),
+        ("limits: {guaranteed: 7kbit}", "bandwidth"),
+        ("limits: {guaranteed: 2Mbit, bandwidth: 1Mbit}", "bandwidth"),
+        ("dscpOuter: true", "shared-tunnel"),
     ],
 )
 def test_what_makes_no_sense_is_refused(more: str, label: str) -> None:

@@ -37,6 +37,11 @@ class Seen:
     peers: tuple[SeenPeer, ...]
 
     @property
+    def port(self) -> int:
+        """Return the local port of the outer packets, 0 where none is open."""
+        return next((int(said[2]) for said in self.settings if said[:2] == ("", "listen_port")), 0)
+
+    @property
     def oldest_handshake(self) -> float:
         """Return when the peer that was silent longest proved itself, in seconds since 1970; 0 for never."""
         return min((peer.handshake for peer in self.peers), default=0.0)

@@ -48,7 +48,7 @@ class WireguardDriver:
         ready = link.dressed_as(found, berth, spec.addresses, spec.mtu)
         state, why = _judge(age, ready)
         sources = spec.addresses if ready else ()
-        counted = (age, seen.received, seen.sent, why)
+        counted = (age, seen.received, seen.sent, why, seen.port)
         return Observation(state, berth.link, sources, spec.endpoints, found.mtu, *counted)
 
     def stop(self, berth: Berth) -> None:
