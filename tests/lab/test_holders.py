@@ -1,20 +1,27 @@
 """Tunnels of single holders: they come when somebody needs one, are used by nobody else, and leave nothing behind."""
 
+import base64
 import json
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import yaml
 
-from pointsman.lab import clients, world
+from pointsman.lab import clients, instance, world
 from pointsman.lab import exec as on
+from pointsman.lab import gateway as gateways
 from pointsman.lab.clients import Answer
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
+from pointsman.tunnels.drivers import uapi, userspace
+from pointsman.tunnels.port import berth
 from tests.lab.steered import HERE, PATIENCE, Steered, policy_text, steering
 
 POLICY = HERE / "holders.yaml"
@@ -148,6 +155,45 @@ def test_new_keys_take_over_without_losing_a_request(host: Steered, witness: Wit
 
     assert set(statuses) == {200}
     assert leases(host)["own", "ada"] != before
+    assert old_keys(host, before)  # they are needed while it drains
+    until(lambda: not old_keys(host, before) and before not in there(host.lab), "the old keys are gone", within=60)
+
+
+def test_keys_tell_how_old_they_are(host: Steered, witness: Witness) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    tunnel = leases(host)["own", "ada"]
+
+    [age] = [one["key_age"] for one in host.json("leases", "list")["leases"] if one["tunnel"] == tunnel]
+
+    assert 0 <= age < 120
+    line = httpx.HTTPTransport(uds=str(host.lab.runtime / "control.sock"))
+    with httpx.Client(transport=line, base_url="http://pointsman", timeout=15) as client:
+        told = client.get("/metrics").text
+    assert f'pointsman_tunnel_key_age_seconds{{tunnel="{tunnel}"}} ' in told
+
+
+def test_a_quantum_tunnel_mixes_in_a_key_of_its_own_that_never_travels(lab: Lab, witness: Witness) -> None:
+    secret = lab.node / gateways.SHARED_FILE
+    with steering(lab, quantum_policy(), gateways=quantum_gateways(lab)) as host:
+        assert [ask(host, witness, "/own/1", user).status for user in ("ada", "bob")] == [200, 200]
+        here = {preshared(tunnel_socket(lab, tunnel)) for tunnel in leases(host).values()}
+        there_ = set().union(*(all_preshared(server_socket(lab, name)) for name in VAULT))
+
+        assert len(here) == 2
+        assert here <= there_
+        assert "0" * 64 not in here
+        logs = b"".join(path.read_bytes() for path in lab.folder.rglob("*.log"))
+        keys = [base64.b64encode(bytes.fromhex(key)) for key in here]
+        assert [key for key in (*keys, secret.read_bytes().strip()) if key in logs] == []
+
+        kept = secret.read_text()
+        secret.write_text(base64.b64encode(b"another secret, of 32 bytes, yes").decode())
+        answer = ask(host, witness, "/own/2", "eve")
+        secret.write_text(kept)
+        assert answer.status == 503
+        assert "was not made within" in answer.json()["detail"]
+        assert ask(host, witness, "/own/3", "ada").status == 200  # who has a tunnel keeps it
+        host.tell("down")
 
 
 def test_an_idle_tunnel_is_taken_down(lab: Lab, witness: Witness) -> None:
@@ -203,3 +249,39 @@ def _gateways(lab: Lab, last: str) -> None:
     opening = "" if last.startswith("delete") else SHUT
     for name in VAULT:
         on.demand(lab, name, ["nft", "-f", "-"], given=opening + last)
+
+
+def old_keys(host: Steered, tunnel: str) -> list[Path]:
+    """Return what is left of a tunnel's keys on the instance."""
+    return [path for name in ("made", "tunnels") for path in (host.lab.runtime / name).glob(f"{tunnel}*")]
+
+
+def quantum_policy() -> str:
+    own = {"name": "own", "encryption": "quantum", "dedicated": "per-user"}
+    rule = {"name": "own-records", "when": 'request.path.startsWith("/own/")', "profile": "own"}
+    return policy_text(POLICY, profiles=[own], rules=[rule])
+
+
+def quantum_gateways(lab: Lab) -> list[Any]:
+    """Return the WireGuard gateways of the node file as ones that share a secret with the instance."""
+    found = yaml.safe_load(instance.write_node(lab, None).read_text())["gateways"]
+    more = {"level": "quantum", "secret": gateways.SHARED_FILE, "spares": {"least": 0, "most": 0}}
+    return [{**one, **more} for one in found if one["kind"] == "wireguard"]
+
+
+def tunnel_socket(lab: Lab, tunnel: str) -> Path:
+    return userspace.socket_path(berth(lab.runtime, tunnel, 0, 0))
+
+
+def server_socket(lab: Lab, gateway: str) -> Path:
+    return lab.home(gateway) / "gateway" / "wireguard" / "run" / "wireguard" / "wg0.sock"
+
+
+def all_preshared(socket: Path) -> set[str]:
+    settings = uapi.understand(uapi.exchange(socket, "get=1\n\n")).settings
+    return {said[2] for said in settings if said[1] == "preshared_key"}
+
+
+def preshared(socket: Path) -> str:
+    [key] = all_preshared(socket)
+    return key

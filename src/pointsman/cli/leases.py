@@ -23,11 +23,11 @@ def list_(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
         return
     show.table(
         "leases",
-        ("profile", "holder", "tunnel", "gateway", "state", "age", "idle"),
+        ("profile", "holder", "tunnel", "gateway", "state", "key age", "idle"),
         [
             (
                 *(one[name] for name in ("profile", "holder", "tunnel", "gateway", "state")),
-                _s(one["age"]),
+                _s(one["key_age"]),
                 _s(one["idle"]),
             )
             for one in answer["leases"]

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -19,6 +20,8 @@ from pointsman.gateway.request import NAME, read_renewal, read_request
 from pointsman.gateway.site import Api
 from pointsman.model.fault import Fault
 from pointsman.system.log import Log
+from pointsman.system.secrets import read_secret
+from pointsman.tunnels.preshared import preshared_key
 
 LARGEST_BODY = 1 << 20
 MOST_CONNECTIONS = 1024
@@ -137,12 +140,17 @@ class Door:
 
     async def _put(self, request: web.Request) -> web.StreamResponse:
         caller = _caller(request)
-        asked = read_request(caller.name, _name(request), await _body(request))
+        name = _name(request)
+        asked = read_request(caller.name, name, await _body(request), partial(self._shared, caller, name))
         decided = asked if isinstance(asked, Refused) else await self._keeper.grant(asked)
         if isinstance(decided, Refused):
             return _refusal(decided.reasons)
         told = answer.granted(self._keeper, decided.grant)
         return web.json_response(told, status=201 if decided.fresh else 200)
+
+    def _shared(self, caller: Caller, name: str, public: str) -> str:
+        path = self._api.secret_of(caller.name)
+        return preshared_key(read_secret(path), name, public, self._keeper.secrets.public_key) if path else ""
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         caller = _caller(request)

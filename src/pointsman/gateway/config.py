@@ -60,7 +60,15 @@ def _gateway(found: form.GatewayDocument, folder: Path) -> Gateway:
 
 
 def _api(api: form.Api, folder: Path) -> Api:
-    return Api(api.listen, api.port, folder / api.certificate, folder / api.key, folder / api.nodes)
+    return Api(
+        api.listen,
+        api.port,
+        folder / api.certificate,
+        folder / api.key,
+        folder / api.nodes,
+        folder / api.secret if api.secret else None,
+        tuple((node, folder / file) for node, file in sorted(api.secrets.items())),
+    )
 
 
 def _servers(found: form.GatewayDocument) -> Iterator[Server]:

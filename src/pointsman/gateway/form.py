@@ -24,13 +24,15 @@ class _Part(BaseModel):
 
 
 class Api(_Part):
-    """Where nodes ask, and who is believed. Files are PEM."""
+    """Where nodes ask, and who is believed. Files are PEM, those of secrets base64."""
 
     listen: Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=16)]
     port: Port = 7443
     certificate: Text
     key: Text
     nodes: Text
+    secret: Text | None = None
+    secrets: dict[Name, Text] = {}
 
 
 class Wireguard(_Part):

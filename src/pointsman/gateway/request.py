@@ -4,13 +4,14 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from pointsman.gateway.admission import Reason, Refused
@@ -31,11 +32,11 @@ class _Asked(BaseModel):
 
 
 class Wireguard(_Asked):
-    """A WireGuard tunnel: the public key of the node's end, and a key that both ends mix in."""
+    """A WireGuard tunnel: the public key of the node's end, and whether both ends mix in a key that they share."""
 
     kind: Literal["wireguard"]
     public_key: Annotated[StrictStr, Field(max_length=100)]
-    preshared_key: Annotated[StrictStr, Field(max_length=100)] | None = None
+    preshared: StrictBool = False
 
 
 class Openvpn(_Asked):
@@ -57,14 +58,18 @@ _TUNNEL: TypeAdapter[Wireguard | Openvpn] = TypeAdapter(Annotated[Wireguard | Op
 _RENEWAL = TypeAdapter(Renewal)
 
 
-def read_request(owner: str, name: str, body: bytes) -> Request | Refused:
-    """Return what a node asks for, or all that is wrong with it."""
+def read_request(owner: str, name: str, body: bytes, shared: Callable[[str], str]) -> Request | Refused:
+    """Return what a node asks for, or all that is wrong with it.
+
+    `shared` gives the key in base64 that is mixed into the tunnel of a public key; empty where node and gateway
+    share no secret.
+    """
     try:
         asked = _TUNNEL.validate_json(body)
     except ValidationError as error:
         return _misfits(error)
     if isinstance(asked, Wireguard):
-        return _wireguard(owner, name, asked)
+        return _wireguard(owner, name, asked, shared)
     return openvpn(owner, name, asked.csr, asked.bandwidth, Qos(asked.qos), asked.ttl)
 
 
@@ -112,17 +117,14 @@ def signed_key(csr: str) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
     return key if sound and fit and isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) else None
 
 
-def _wireguard(owner: str, name: str, asked: Wireguard) -> Request | Refused:
-    keys = (("public_key", asked.public_key), ("preshared_key", asked.preshared_key))
-    bad = tuple(
-        Reason("bad-key", f"`{field}` is not a key: 32 bytes in base64, not all zero")
-        for field, key in keys
-        if key is not None and not _is_key(key)
-    )
-    if bad:
-        return Refused(bad)
+def _wireguard(owner: str, name: str, asked: Wireguard, shared: Callable[[str], str]) -> Request | Refused:
+    if not _is_key(asked.public_key):
+        return Refused((Reason("bad-key", "`public_key` is not a key: 32 bytes in base64, not all zero"),))
+    preshared = shared(asked.public_key) if asked.preshared else ""
+    if asked.preshared and not preshared:
+        return Refused((Reason("no-secret", "`preshared`: this gateway shares no secret with this node"),))
     qos = Qos(asked.qos)
-    return wireguard(owner, name, asked.public_key, asked.preshared_key or "", asked.bandwidth, qos, asked.ttl)
+    return wireguard(owner, name, asked.public_key, preshared, asked.bandwidth, qos, asked.ttl)
 
 
 def _is_key(text: str) -> bool:

@@ -22,13 +22,22 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Where nodes ask. `nodes` is the file of the authority that signs for them."""
+    """Where nodes ask. `nodes` is the file of the authority that signs for them.
+
+    `secrets` are the files of what is shared with single nodes, `secret` of what is shared with all others.
+    """
 
     listen: tuple[str, ...]
     port: int
     certificate: Path
     key: Path
     nodes: Path
+    secret: Path | None = None
+    secrets: tuple[tuple[str, Path], ...] = ()
+
+    def secret_of(self, node: str) -> Path | None:
+        """Return the file of what is shared with a node, None where nothing is."""
+        return dict(self.secrets).get(node, self.secret)
 
 
 @dataclass(frozen=True, slots=True)

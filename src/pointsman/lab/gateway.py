@@ -4,6 +4,8 @@ Two tunnels are there from the start, one file each. The instance can ask all ga
 that they accept. OpenVPN pushes a default route, as many do; what must not happen is that the instance takes it.
 """
 
+import base64
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from pointsman.model.tunnel import Kind
 from pointsman.system.certificates import Credential, authority, issue
 
 _DAYS = 30
+# what the instance and all gateways share; the instance's node file names it where a test asks for it
+SHARED_FILE = "gateway.secret"
 _PORTS = {Kind.WIREGUARD: 51820, Kind.OPENVPN: 1194}
 
 
@@ -51,6 +55,7 @@ def start_gateways(lab: Lab) -> None:
     write_private(lab.node / "node.crt", named.certificate)
     write_private(lab.node / "node.key", named.key)
     write_private(lab.node / "gateway-ca.crt", nodes.certificate)
+    write_private(lab.node / SHARED_FILE, base64.b64encode(os.urandom(32)).decode())
     started = [(gateway, start_gateway(lab, gateway, nodes)) for gateway in GATEWAYS]
     for gateway, process in started:
         await_gateway(lab, gateway, process)
@@ -105,6 +110,7 @@ def _site(lab: Lab, gateway: Gateway) -> dict[str, object]:
             "certificate": str(keys / "gateway.crt"),
             "key": str(keys / "gateway.key"),
             "nodes": str(lab.node / "gateway-ca.crt"),
+            "secrets": {NODE_NAME: str(lab.node / SHARED_FILE)},
         },
         **servers,
     }

@@ -202,7 +202,8 @@ class Agent:
         """Return the counters in the Prometheus text format."""
         tally, counters = self._prover.ledger.tally, self._host.counters()
         proof = proven.metrics(tally, self._prover.standing, self._prover.balances)
-        return report.metrics(self._trees.policy, self._tunnels(), self._pulses, tally, counters, proof)
+        ages = self.provision.key_ages()
+        return report.metrics(self._trees.policy, self._tunnels(), self._pulses, ages, tally, counters, proof)
 
     @property
     def policy(self) -> Policy:

@@ -13,11 +13,15 @@ from pointsman.system.files import replace_file
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One file: the tunnel, its private key, and what the gateway gave, None while that is not known."""
+    """One file: the tunnel, its private key, and what the gateway gave, None while that is not known.
+
+    `preshared` is the key that both ends mix in, empty for none.
+    """
 
     made: Made
     key: str = field(repr=False)
     given: Given | None
+    preshared: str = field(default="", repr=False)
 
 
 def keep(folder: Path, kept: Kept) -> None:
@@ -46,7 +50,8 @@ def recall(folder: Path) -> tuple[Kept, ...]:
 def _kept(content: dict[str, Any]) -> Kept:
     made, given = content["made"], content["given"]
     holder = Holder(**made.pop("holder")) if made["holder"] is not None else made.pop("holder")
-    return Kept(Made(holder=holder, **made), content["key"], _given(given) if given is not None else None)
+    known = _given(given) if given is not None else None
+    return Kept(Made(holder=holder, **made), content["key"], known, content["preshared"])
 
 
 def _given(given: dict[str, Any]) -> Given:

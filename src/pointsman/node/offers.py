@@ -36,13 +36,14 @@ class Spares(_Form):
 class GatewayOffer(_Form):
     name: Short
     kind: Literal["wireguard", "openvpn"]
-    level: Literal["encrypted", "strong"]
+    level: Literal["encrypted", "strong", "quantum"]
     labels: dict[Word, StrictStr] = {}
     address: StrictStr
     port: Annotated[StrictInt, Field(ge=1, le=65535)] = 7443
     ca: StrictStr
     certificate: StrictStr
     key: StrictStr
+    secret: StrictStr = ""
     rate: Told | None = None
     spares: Spares = Spares()
 
@@ -65,6 +66,7 @@ def gateway(offer: GatewayOffer, folder: Path) -> Gateway:
         ca=ca,
         certificate=certificate,
         key=key,
+        secret=str(folder / offer.secret) if offer.secret else "",
         rate=bandwidth(offer.rate) if offer.rate else None,
         least=offer.spares.least,
         most=max(offer.spares.least, offer.spares.most),
@@ -85,6 +87,14 @@ def gateway_problems(document: Document, offers: Sequence[GatewayOffer]) -> Iter
             what = f"`{offer.address}` is not an address"
             yield Problem(document.find("gateways", i, "address"), "malformed", what, hint)
         yield from rate_problems(document, offer.rate, "gateways", i)
+        if offer.level == "quantum" and not offer.secret:
+            hint = "give both ends the same `secret`: 32 random bytes in base64, in a file of their own (0600)"
+            place = document.find("gateways", i, "level")
+            yield Problem(place, "missing-field", f"`quantum` needs a `secret`, which `{offer.name}` has not", hint)
+        if offer.secret and offer.kind != "wireguard":
+            hint = "OpenVPN mixes no secret of ours into its key exchange"
+            place = document.find("gateways", i, "secret")
+            yield Problem(place, "not-wireguard", f"`secret` on `{offer.name}`, which gives no WireGuard", hint)
         if offer.spares.least > offer.spares.most:
             place = document.find("gateways", i, "spares")
             yield Problem(place, "malformed", f"`least` is {offer.spares.least} and `most` {offer.spares.most}")

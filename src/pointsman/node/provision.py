@@ -151,6 +151,11 @@ class Provision:
             task.cancel()
         return await self._workshop.close()
 
+    def key_ages(self) -> dict[str, float]:
+        """Return how long the keys of each tunnel have been used, in seconds: they are as old as the tunnel."""
+        now = boot_time()
+        return {name: now - one.since for name, one in self._workshop.made.items()}
+
     def told(self) -> dict[str, Any]:
         """Return leases and spares for people and programs. Times are in seconds."""
         now, made = boot_time(), self._workshop.made
@@ -163,7 +168,7 @@ class Provision:
                     "tunnel": lease.tunnel,
                     "gateway": one.gateway,
                     "state": self._state(lease.tunnel),
-                    "age": round(now - one.since, 1),
+                    "key_age": round(now - one.since, 1),
                     "idle": round(now - one.used, 1),
                 }
                 for lease, one in leases

@@ -87,13 +87,14 @@ def metrics(
     policy: Policy,
     tunnels: tuple[Tunnel, ...],
     pulses: Mapping[str, Pulse],
+    key_ages: Mapping[str, float],
     tally: Tally,
     counters: Counters,
     proof: Iterable[Metric],
 ) -> bytes:
     """Return all counters in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Snapshot(policy, tunnels, pulses, tally, counters, tuple(proof)))
+    registry.register(_Snapshot(policy, tunnels, pulses, key_ages, tally, counters, tuple(proof)))
     return generate_latest(registry)
 
 
@@ -103,6 +104,7 @@ class _Snapshot(Collector):
         policy: Policy,
         tunnels: tuple[Tunnel, ...],
         pulses: Mapping[str, Pulse],
+        key_ages: Mapping[str, float],
         tally: Tally,
         counters: Counters,
         proof: tuple[Metric, ...],
@@ -110,6 +112,7 @@ class _Snapshot(Collector):
         self._policy = policy
         self._tunnels = tunnels
         self._pulses = pulses
+        self._key_ages = key_ages
         self._tally = tally
         self._counters = counters
         self._proof = proof
@@ -130,6 +133,10 @@ class _Snapshot(Collector):
         for tunnel in self._tunnels:
             up.add_metric((tunnel.name, tunnel.kind), tunnel.state.carries)
         yield up
+        ages = GaugeMetricFamily("pointsman_tunnel_key_age_seconds", "Age of keys made for it.", labels=("tunnel",))
+        for name, age in sorted(self._key_ages.items()):
+            ages.add_metric((name,), age)
+        yield ages
         yield from self._paths()
         info = GaugeMetricFamily("pointsman_policy_rules", "Rules in force.", labels=("policy", "version"))
         info.add_metric((self._policy.name, self._policy.version), len(self._policy.rules))

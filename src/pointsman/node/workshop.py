@@ -6,7 +6,7 @@ whoever starts after a crash knows of everything that may be left.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from pointsman.node import made as files
 from pointsman.node.fleet import Fleet
 from pointsman.system.clock import boot_time
 from pointsman.system.gateways import Asked
+from pointsman.system.secrets import read_secret
 from pointsman.tunnels import making
 from pointsman.tunnels.pool import Supply
+from pointsman.tunnels.preshared import preshared_key
 
 # In seconds. A gateway takes away what was not renewed for so long: a node that vanished leaves nothing behind
 TTL = 120.0
@@ -123,8 +125,11 @@ class Workshop:
 
     async def _make(self, gateway: Gateway, kept: files.Kept, profile: Profile | None) -> None:
         files.keep(self._folder, kept)
-        given = await self._ask(gateway, kept, profile)
-        kept = replace(kept, given=given)
+        secret = read_secret(Path(gateway.secret)) if gateway.secret else b""
+        body = making.request(gateway.kind, kept.key, kept.made.name)
+        given = await self._ask(gateway, kept, body, profile)
+        preshared = preshared_key(secret, kept.made.name, body["public_key"], given.public_key) if secret else ""
+        kept = replace(kept, given=given, preshared=preshared)
         files.keep(self._folder, kept)
         self._take_up(gateway, kept, given)
         # shut around the new link, and open for its outer packets, before there is either
@@ -132,9 +137,12 @@ class Workshop:
         await self._up(kept.made.name)
         await self._settle()
 
-    async def _ask(self, gateway: Gateway, kept: files.Kept, profile: Profile | None) -> Given:
+    async def _ask(
+        self, gateway: Gateway, kept: files.Kept, asked: Mapping[str, str], profile: Profile | None
+    ) -> Given:
         limits = {} if profile is None else {"bandwidth": profile.limits.bandwidth, "qos": profile.qos.value}
-        body = {**making.request(gateway.kind, kept.key, kept.made.name), **limits, "ttl": int(TTL)}
+        mixed = {"preshared": True} if gateway.secret else {}
+        body = {**asked, **mixed, **limits, "ttl": int(TTL)}
         try:
             given = await self._asked[gateway.name].make(kept.made.name, body)
             making.spec(gateway.kind, kept.key, given)
@@ -152,7 +160,7 @@ class Workshop:
         entry = Entry(
             kept.made.name, gateway.kind, gateway.level, gateway.labels, probe=given.probe[0], rate=gateway.rate
         )
-        self._fleet.add(Supply(entry, making.spec(gateway.kind, kept.key, given)))
+        self._fleet.add(Supply(entry, making.spec(gateway.kind, kept.key, given, kept.preshared)))
 
     async def _up(self, name: str) -> None:
         until = boot_time() + UP_WITHIN

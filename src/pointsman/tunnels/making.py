@@ -42,10 +42,10 @@ def request(kind: Kind, key: str, name: str) -> dict[str, str]:
     return {"kind": "openvpn", "csr": signed.public_bytes(serialization.Encoding.PEM).decode()}
 
 
-def spec(kind: Kind, key: str, given: Given) -> Spec:
+def spec(kind: Kind, key: str, given: Given, preshared: str = "") -> Spec:
     """Return what the driver of this kind makes the tunnel from. Raises ValueError where what was given will not do."""
     if kind is Kind.WIREGUARD:
-        peer = Peer(given.public_key, given.endpoint, _EVERYTHING, _KEEPALIVE)
+        peer = Peer(given.public_key, given.endpoint, _EVERYTHING, _KEEPALIVE, preshared)
         return WireguardSpec(key, given.addresses, (peer,), given.mtu)
     settings = (("client",), ("data-ciphers", _CIPHERS), ("remote-cert-tls", "server"), ("tls-version-min", "1.3"))
     texts = (("cert", given.certificate), ("key", key), ("peer-fingerprint", given.fingerprint))

@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from pointsman.lab import spaces
 from pointsman.lab.wait import until
 from pointsman.system.certificates import Credential, authority, issue, private_pem, signing_request
+from pointsman.tunnels.preshared import preshared_key
 
 AGENT = Path(__file__).parents[1] / "driver_agent.py"
 API = "https://192.0.2.21:7443"
 ORIGIN = ("198.51.100.80", "2001:db8:2::80")
 USER = 64002
+SECRET = os.urandom(32)
 SITE: dict[str, Any] = {
     "apiVersion": "pointsman/v1",
     "kind": "Gateway",
@@ -31,7 +33,13 @@ SITE: dict[str, Any] = {
     "state": "state",
     "user": USER,
     "uplinks": ["eth1"],
-    "api": {"listen": ["192.0.2.21"], "certificate": "gateway.crt", "key": "gateway.key", "nodes": "ca.crt"},
+    "api": {
+        "listen": ["192.0.2.21"],
+        "certificate": "gateway.crt",
+        "key": "gateway.key",
+        "nodes": "ca.crt",
+        "secret": "shared.secret",
+    },
     "wireguard": {"address": "192.0.2.21", "networks": ["10.71.0.0/24", "fd71::/64"], "device": "wg0"},
     "openvpn": {"address": "192.0.2.21", "networks": ["10.73.0.0/24", "fd73::/64"], "device": "tun0"},
 }
@@ -163,11 +171,11 @@ class World:
 
     def _wireguard(self, name: str, node: str, more: dict[str, Any]) -> Path:
         private = x25519.X25519PrivateKey.generate()
-        shared = base64.b64encode(os.urandom(32)).decode()
         public = base64.b64encode(private.public_key().public_bytes_raw()).decode()
-        body = {"kind": "wireguard", "public_key": public, "preshared_key": shared, **more}
+        body = {"kind": "wireguard", "public_key": public, "preshared": True, **more}
         status, answer = self.ask("PUT", f"/v1/tunnels/{name}", body, node)
         assert status == 201, answer
+        shared = preshared_key(SECRET, name, public, answer["public_key"])
         return self.written(
             f"{node}-{name}.conf",
             f"[Interface]\nPrivateKey = {base64.b64encode(private.private_bytes_raw()).decode()}\n"
@@ -267,6 +275,7 @@ def world(folder: Path) -> Iterator[World]:
             ("ca.crt", made.ca.certificate),
             ("gateway.crt", server.certificate),
             ("gateway.key", server.key),
+            ("shared.secret", base64.b64encode(SECRET).decode()),
         ):
             made.written(name, text)
         made.write_site()

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,11 +12,11 @@ from pointsman.model.tunnel import Kind
 from pointsman.system.certificates import signing_request
 from tests.unit.gateway.samples import key
 
-GOOD = {"kind": "wireguard", "public_key": key(1), "preshared_key": key(2), "bandwidth": 8000, "qos": "bulk", "ttl": 60}
+GOOD = {"kind": "wireguard", "public_key": key(1), "preshared": True, "bandwidth": 8000, "qos": "bulk", "ttl": 60}
 
 
-def read(**changed: object) -> Request | Refused:
-    return read_request("alpha", "a", json.dumps({**GOOD, **changed}).encode())
+def read(shared: str = key(2), **changed: object) -> Request | Refused:
+    return read_request("alpha", "a", json.dumps({**GOOD, **changed}).encode(), lambda public: shared)
 
 
 def test_a_request_is_read_and_its_preshared_key_does_not_show() -> None:
@@ -27,11 +28,20 @@ def test_a_request_is_read_and_its_preshared_key_does_not_show() -> None:
     assert key(2) not in repr(found)
 
 
+def test_without_the_asking_no_key_is_mixed_in() -> None:
+    found = read(preshared=False)
+
+    assert isinstance(found, Request)
+    assert found.preshared_key == ""
+
+
 @pytest.mark.parametrize(
     ("changed", "labels"),
     [
         ({"public_key": "AAAA"}, ["bad-key"]),
-        ({"public_key": key(0), "preshared_key": "x"}, ["bad-key", "bad-key"]),
+        ({"public_key": key(0)}, ["bad-key"]),
+        ({"shared": ""}, ["no-secret"]),
+        ({"preshared_key": key(2)}, ["malformed"]),
         ({"kind": "ipsec"}, ["kind-not-offered"]),
         ({"ttl": 0, "bandwidth": 1, "qos": "fast"}, ["malformed"] * 3),
         ({"ttl": True}, ["malformed"]),
@@ -39,7 +49,7 @@ def test_a_request_is_read_and_its_preshared_key_does_not_show() -> None:
         ({"kind": "openvpn"}, ["malformed"] * 3),
     ],
 )
-def test_what_is_wrong_is_told_all_at_once(changed: dict[str, object], labels: list[str]) -> None:
+def test_what_is_wrong_is_told_all_at_once(changed: dict[str, Any], labels: list[str]) -> None:
     found = read(**changed)
 
     assert isinstance(found, Refused)
@@ -47,7 +57,7 @@ def test_what_is_wrong_is_told_all_at_once(changed: dict[str, object], labels: l
 
 
 def test_a_body_that_is_no_json_is_refused_and_not_repeated() -> None:
-    found = read_request("alpha", "a", b'{"preshared_key": "canary"')
+    found = read_request("alpha", "a", b'{"public_key": "canary"', lambda public: "")
 
     assert isinstance(found, Refused)
     assert "canary" not in str(found)
@@ -58,7 +68,7 @@ def test_a_certificate_is_named_after_node_tunnel_and_key() -> None:
     names = {
         found.identity
         for owner, name, private in (("alpha", "a", keys[0]), ("alpha", "a", keys[1]), ("beta", "a", keys[0]))
-        for found in (read_request(owner, name, csr_body(signing_request(private))),)
+        for found in (read_request(owner, name, csr_body(signing_request(private)), lambda public: ""),)
         if isinstance(found, Request)
     }
 

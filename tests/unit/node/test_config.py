@@ -180,3 +180,29 @@ def test_a_device_has_one_rate(tmp_path: Path) -> None:
     assert problems(tmp_path, tunnels=[{"name": "a", **direct}, {"name": "b", **direct}]) == ["duplicate-rate"]
     (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "tunnels": [{"name": "a", **direct}]}))
     assert load_node(tmp_path / "node.yaml").entries[0].rate == 100_000_000
+
+
+GATEWAY = {"address": "192.0.2.21", "ca": "c", "certificate": "c", "key": "k", "name": "gw", "kind": "wireguard"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"level": "quantum"}, "missing-field"),
+        ({"level": "strong", "kind": "openvpn", "secret": "s"}, "not-wireguard"),
+        ({"level": "strong", "rate": "1kbit"}, "bandwidth"),
+    ],
+)
+def test_what_a_gateway_promises_is_what_its_tunnels_can_give(
+    tmp_path: Path, fields: dict[str, object], label: str
+) -> None:
+    assert problems(tmp_path, gateways=[{**GATEWAY, **fields}]) == [label]
+
+
+def test_the_secret_of_a_gateway_counts_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    quantum = {**GATEWAY, "level": "quantum", "secret": "gw.secret"}
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "gateways": [quantum]}))
+
+    [found] = load_node(tmp_path / "node.yaml").gateways
+
+    assert (found.level, found.secret) == (Level.QUANTUM, str(tmp_path / "gw.secret"))

@@ -14,6 +14,7 @@ HELD = Kept(
     Made("gw-1", "gw", Holder("vault", "ada"), 1.5, 2.5),
     "not-a-real-key",
     Given(("10.0.0.2", "fd00::2"), Endpoint("192.0.2.21", 51820, "udp"), 1420, ("10.0.0.1",), 120.0, "far-key"),
+    "not-a-real-key-either",
 )
 PLANNED = Kept(Made("gw-2", "gw", None, 3.0, 3.0, leaving=9.0), "not-a-real-key", None)
 
@@ -26,6 +27,10 @@ def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
     assert recall(folder) == (HELD, PLANNED)
     assert stat.S_IMODE((folder / "gw-1.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_no_key_shows_in_a_repr() -> None:
+    assert "not-a-real" not in repr(HELD)
 
 
 def test_what_is_forgotten_is_gone_also_twice(tmp_path: Path) -> None:
