@@ -7,7 +7,7 @@ import asyncio
 import gc
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ EVERY = 1.0
 WHILE_STARTING = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """How often the agent has looked at everything, and the seconds that the last time took."""
+
+    number: int = 0
+    seconds: float = 0.0
+
+
 class Agent:
     """Everything that one node runs. One turn at a time: whoever changes something holds the lock."""
 
@@ -63,6 +71,7 @@ class Agent:
         self._stirred = asyncio.Event()
         self._prober = Prober(self._stirred.set, log)
         self._look_at = 0.0
+        self._looked = Looked()
         workshop = Workshop(node.gateways, paths.made, fleet, self._settle_lanes)
         self.provision = Provision(workshop, node.bounds, log, self._settle_lanes, fleet.state, lambda: self.policy)
         self._asks: grpc.aio.Server | None = None
@@ -196,7 +205,7 @@ class Agent:
             self._host.proxy_pid(),
             [*self.warnings, *self._host.unqueued, *self._names.warnings(self.policy)],
             boot_time(),
-        ) | {"names": self._names.told(self.policy)}
+        ) | {"names": self._names.told(self.policy), "turn": asdict(self._looked)}
 
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
@@ -232,6 +241,7 @@ class Agent:
         except Fault as fault:
             self._log.fault(fault)
         await self._settled()
+        self._looked = Looked(self._looked.number + 1, round(time.monotonic() - now, 3))
         if self.ready:
             self.settled.set()
         if self.memory.confirm_by is not None and boot_time() >= self.memory.confirm_by:
