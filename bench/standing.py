@@ -1,7 +1,6 @@
 """A lab with an agent whose profiles hold tunnels and fail over; and callers that sit on its instance."""
 
 import http.client
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,15 +88,21 @@ class Standing:
 
 @contextmanager
 def standing(name: str, least: int, most: int) -> Iterator[Standing]:
-    """Have such a lab, with so many spare tunnels; this thread is on the instance while the block runs."""
-    run = os.environ.get("POINTSMAN_RUN") or f"r{os.getpid()}"
-    lab = names.lab(f"{run}-{name}"[:20])
-    life.up(lab)
-    try:
-        _write(lab, least, most)
+    """Have a prepared lab with an agent; this thread is on the instance while the block runs."""
+    with prepared(name, least, most) as lab:
         agent = instance.start_agent(lab).pid
         with inside(lab.namespace(world.INSTANCE)):
             yield Standing(lab, agent, Client(lab.runtime, timeout=30))
+
+
+@contextmanager
+def prepared(name: str, least: int, most: int) -> Iterator[Lab]:
+    """Have a lab whose agent is to have so many spare tunnels, while the block runs."""
+    lab = names.lab(f"{names.run_name()}-{name}"[:20])
+    life.up(lab)
+    try:
+        _write(lab, least, most)
+        yield lab
     finally:
         life.down(lab)
 
