@@ -10,7 +10,7 @@ from pointsman.gateway.site import Server
 from pointsman.model.fault import Fault
 from pointsman.system import netlink
 from pointsman.tunnels.drivers import child, device, kernel, link, uapi, userspace
-from pointsman.tunnels.port import Berth, Peer, WireguardSpec
+from pointsman.tunnels.port import Berth, Link, Peer, WireguardSpec
 
 
 class WireguardServer:
@@ -81,7 +81,7 @@ class WireguardServer:
         child.end(self._berth)
         userspace.launch(self._berth, "server")
 
-    def _found(self) -> link.Link:
+    def _found(self) -> Link:
         found = link.look(self._berth.link)
         if found is None:
             why = child.last_words(self._berth) or "it is gone"

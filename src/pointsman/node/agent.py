@@ -67,6 +67,7 @@ class Agent:
         self._prover = Prover(node, paths, host, log)
         self._names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self._lock = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._stirred = asyncio.Event()
         self._prober = Prober(self._stirred.set, log)
@@ -261,11 +262,19 @@ class Agent:
         return True
 
     async def _settle_lanes(self) -> None:
-        """Put new tunnels and lanes in force for requests that ask; the tree learns of them in the next turn."""
+        """Put new tunnels and lanes in force for requests that ask; the tree learns of them in the next turn.
+
+        Who comes while another one waits for the lock shares what that one does.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._settle_next())
+        await asyncio.shield(self._next)
+
+    async def _settle_next(self) -> None:
         async with self._lock:
+            self._next = None
             if not self._ended.is_set():
                 await self._settle(lanes_only=True)
-                self._stirred.set()
 
     async def _settle(self, lanes_only: bool = False) -> None:
         trees, holdings = self._names.placed(self._trees), self.provision.holdings

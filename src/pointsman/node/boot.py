@@ -27,7 +27,7 @@ from pointsman.system import connections, nft
 from pointsman.system.clock import boot_time
 from pointsman.system.files import alone
 from pointsman.system.log import Log
-from pointsman.tunnels.drivers import DRIVERS
+from pointsman.tunnels.drivers import DRIVERS, link
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import Pool, load_pool
 
@@ -48,7 +48,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         # until the host is steered, the time to get there comes on top; then the time begins anew
         confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
-        fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid)
+        fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
         agent = Agent(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
         applied.keep(paths.policy, source)
         if warning:
@@ -119,7 +119,9 @@ def remove(config: Path) -> bool:
         host = Host(node, paths)
         host.stop_proxy()
         faults = asyncio.run(
-            _stop_tunnels(node, paths, Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid))
+            _stop_tunnels(
+                node, paths, Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
+            )
         )
         host.remove()
         paths.memory.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +14,18 @@ from pointsman.tunnels import lifecycle
 from pointsman.tunnels.health import Pulse, judged
 from pointsman.tunnels.lifecycle import Event, Life
 from pointsman.tunnels.pool import Pool, Supply
-from pointsman.tunnels.port import Berth, Driver, Observation, berth
+from pointsman.tunnels.port import NO_LINKS, Berth, Driver, Links, Observation, berth
 
 
 class Fleet:
     """Brings up what the pool offers and says what is there. Times are in seconds of a clock that never jumps."""
 
-    def __init__(self, pool: Pool, drivers: Mapping[Kind, Driver], runtime: Path, uid: int) -> None:
+    def __init__(
+        self, pool: Pool, drivers: Mapping[Kind, Driver], runtime: Path, uid: int, links: Callable[[], Links]
+    ) -> None:
+        """`links` looks at all links at once, or raises `Fault`."""
         self._drivers = drivers
+        self._links = links
         self._runtime = runtime
         self._uid = uid
         self._supplies: dict[str, Supply] = {}
@@ -52,11 +56,15 @@ class Fleet:
 
     async def turn(self) -> None:
         """Look at every tunnel, repair its link, and start what has no daemon."""
-        await asyncio.gather(*map(self.tend, tuple(self._supplies)))
+        try:
+            links = await asyncio.to_thread(self._links)
+        except Fault:  # each driver then looks for itself, and says what fails
+            links = NO_LINKS
+        await asyncio.gather(*(asyncio.to_thread(self._tend, name, links) for name in tuple(self._supplies)))
 
     async def tend(self, name: str) -> None:
         """Do so for one tunnel."""
-        await asyncio.to_thread(self._tend, name)
+        await asyncio.to_thread(self._tend, name, NO_LINKS)
 
     def heed(self, pulses: Mapping[str, tuple[Pulse, Health]], now: float) -> None:
         """Take what the probes say of the tunnels by name, at once and until they say something else."""
@@ -122,20 +130,20 @@ class Fleet:
     def _judged(self, name: str, seen: Observation) -> Observation:
         return judged(seen, *self._pulses[name]) if name in self._pulses else seen
 
-    def _tend(self, name: str) -> None:
+    def _tend(self, name: str, links: Links) -> None:
         lock = self._locks.get(name)
         if lock is None:
             return
         with lock:
             supply = self._supplies.get(name)
             if supply is not None:  # it may have been taken down while the lock was awaited
-                self._look_after(supply, time.monotonic())
+                self._look_after(supply, links, time.monotonic())
 
-    def _look_after(self, supply: Supply, now: float) -> None:
+    def _look_after(self, supply: Supply, links: Links, now: float) -> None:
         name, driver = supply.entry.name, self._drivers[supply.entry.kind]
         place = self._berths[name]
         try:
-            seen = driver.tend(supply.spec, place)
+            seen = driver.tend(supply.spec, place, links)
         except Fault as fault:
             seen = Observation(State.FAILED, place.link, why=str(fault))
         life = lifecycle.observed(self._lives[name], self._judged(name, seen), now)

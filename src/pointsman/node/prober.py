@@ -19,6 +19,8 @@ from pointsman.tunnels.select import misfit
 # An answer that comes later than that proves nothing about now
 _FORGET = 3.0
 _IDLE = 1.0
+# With hundreds of paths something is due all the time; all that is due within this is done at once
+_TICK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Prober:
                 self._told.clear()
                 due = min((min(w.due, *self._ends(w)) for w in self._watches.values()), default=now + _IDLE)
                 try:
-                    await asyncio.wait_for(self._told.wait(), max(0.001, due - time.monotonic()))
+                    await asyncio.wait_for(self._told.wait(), max(_TICK, due - time.monotonic()))
                 except TimeoutError:
                     continue
         finally:

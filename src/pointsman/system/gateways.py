@@ -17,6 +17,8 @@ from pointsman.model.tunnel import Endpoint
 _PATIENCE = 3.0
 # What a tunnel is called, here and there; it becomes part of a path
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# A connection outlives the time between two looks at its gateway: a holder need not wait for a handshake
+_KEPT = httpx.Limits(keepalive_expiry=60.0)
 
 
 class Asked:
@@ -74,7 +76,7 @@ class Asked:
         context.load_cert_chain(gateway.certificate, gateway.key)
         host = f"[{gateway.address}]" if ":" in gateway.address else gateway.address
         return httpx.AsyncClient(
-            base_url=f"https://{host}:{gateway.port}", verify=context, timeout=_PATIENCE, trust_env=False
+            base_url=f"https://{host}:{gateway.port}", verify=context, timeout=_PATIENCE, limits=_KEPT, trust_env=False
         )
 
 

@@ -5,8 +5,10 @@ Secrets in these values never show in their `repr`, and so neither in logs nor i
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from pointsman.model.tunnel import Endpoint, State
@@ -124,6 +126,24 @@ class Observation:
     port: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the kernel knows of a link. `addresses` leave out link-local ones; `carrier`: somebody drives it."""
+
+    index: int
+    kind: str
+    alias: str
+    mtu: int
+    up: bool
+    carrier: bool
+    addresses: tuple[str, ...]
+
+
+# What was seen of all links a moment ago; a driver looks itself for one that is not among them
+Links = Mapping[str, Link]
+NO_LINKS: Links = MappingProxyType({})
+
+
 class Driver(Protocol):
     """Makes tunnels of one kind. Each method may be repeated at any time, also after a crash half-way.
 
@@ -133,7 +153,7 @@ class Driver(Protocol):
     def start(self, spec: Spec, berth: Berth) -> None:
         """Bring the tunnel up, or adopt the one that is already there with this very spec."""
 
-    def tend(self, spec: Spec, berth: Berth) -> Observation:
+    def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
         """Repair the tunnel's link (addresses, MTU, up), then say what is there."""
 
     def observe(self, spec: Spec, berth: Berth) -> Observation:

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-from pointsman.tunnels.drivers import kernel, link, uapi, userspace
-from pointsman.tunnels.port import Berth, WireguardSpec
+from pointsman.tunnels.drivers import kernel, uapi, userspace
+from pointsman.tunnels.port import Berth, Link, WireguardSpec
 
 
-def look(berth: Berth, found: link.Link) -> uapi.Seen:
+def look(berth: Berth, found: Link) -> uapi.Seen:
     """Return what the device says of itself."""
     if found.kind == "wireguard":
         return kernel.look(berth)
     return uapi.understand(uapi.exchange(userspace.socket_path(berth), "get=1\n\n"))
 
 
-def tell(spec: WireguardSpec, berth: Berth, found: link.Link, gone: Iterable[str] = ()) -> None:
+def tell(spec: WireguardSpec, berth: Berth, found: Link, gone: Iterable[str] = ()) -> None:
     """Give the device the keys and peers of this spec; other peers stay, but for those whose keys are in `gone`."""
     if found.kind == "wireguard":
         kernel.tell(spec, berth, gone)

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 from pointsman.model.tunnel import State
 from pointsman.tunnels.drivers import link
-from pointsman.tunnels.port import Berth, DirectSpec, Observation, Spec
+from pointsman.tunnels.port import NO_LINKS, Berth, DirectSpec, Links, Observation, Spec
 
 
 class DirectDriver:
@@ -13,7 +13,7 @@ class DirectDriver:
     def start(self, spec: Spec, berth: Berth) -> None:
         """Do nothing: the device is the host's."""
 
-    def tend(self, spec: Spec, berth: Berth) -> Observation:
+    def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
         """Say what is there."""
         return self.observe(spec, berth)
 

@@ -12,7 +12,7 @@ from pointsman.model.tunnel import State
 from pointsman.tunnels.drivers import child, link, management
 from pointsman.tunnels.drivers.files import held_text
 from pointsman.tunnels.ovpn_config import MANAGEMENT_SOCKET, configuration
-from pointsman.tunnels.port import Berth, Observation, OpenvpnSpec, Spec, digest
+from pointsman.tunnels.port import NO_LINKS, Berth, Link, Links, Observation, OpenvpnSpec, Spec, digest
 
 
 class OpenvpnDriver:
@@ -36,11 +36,11 @@ class OpenvpnDriver:
         finally:
             os.close(pipe)
 
-    def tend(self, spec: Spec, berth: Berth) -> Observation:
+    def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
         """Give the link the addresses that the gateway gave, then say what is there."""
         spec = _own(spec)
         child.bound_log(berth)
-        found, said = link.look(berth.link), _ask(spec, berth)
+        found, said = links.get(berth.link) or link.look(berth.link), _ask(spec, berth)
         if found is None or isinstance(said, _Silent):
             return _observation(spec, berth, found, said)
         wanted = said.addresses if said.connected else ()
@@ -68,9 +68,7 @@ class _Silent:
     why: str
 
 
-def _observation(
-    spec: OpenvpnSpec, berth: Berth, found: link.Link | None, said: "management.Said | _Silent"
-) -> Observation:
+def _observation(spec: OpenvpnSpec, berth: Berth, found: Link | None, said: "management.Said | _Silent") -> Observation:
     def seen(state: State, why: str, sources: tuple[str, ...] = (), counted: tuple[int, int] = (0, 0)) -> Observation:
         mtu = found.mtu if found else 0
         return Observation(state, berth.link, sources, spec.endpoints, mtu, None, *counted, why)

@@ -5,7 +5,7 @@ import time
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import State
 from pointsman.tunnels.drivers import child, device, kernel, link, uapi, userspace
-from pointsman.tunnels.port import Berth, Observation, Spec, WireguardSpec, digest
+from pointsman.tunnels.port import NO_LINKS, Berth, Link, Links, Observation, Spec, WireguardSpec, digest
 
 # A session is thrown away 180 s after its handshake, and with keepalives a new one is due every 120 s
 HANDSHAKE_VALID = 180.0
@@ -23,33 +23,18 @@ class WireguardDriver:
             _start_userspace(spec, berth)
         link.dress(berth, spec.addresses, spec.mtu)
 
-    def tend(self, spec: Spec, berth: Berth) -> Observation:
+    def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
         """Repair the tunnel's link, then say what is there."""
         spec = _own(spec)
-        found = link.look(berth.link)
+        found = links.get(berth.link) or link.look(berth.link)
         if found is not None and not link.dressed_as(found, berth, spec.addresses, spec.mtu):
-            link.dress(berth, spec.addresses, spec.mtu)
+            found = link.dress(berth, spec.addresses, spec.mtu)
         child.bound_log(berth)
-        return self.observe(spec, berth)
+        return _observation(spec, berth, found)
 
     def observe(self, spec: Spec, berth: Berth) -> Observation:
         """Say what is there. Changes nothing."""
-        spec = _own(spec)
-        found = link.look(berth.link)
-        lacking = _lacking(spec, berth, found)
-        if found is None or lacking:
-            return Observation(State.GONE, berth.link, endpoints=spec.endpoints, why=lacking)
-        seen = device.look(berth, found)
-        if not uapi.settings(spec) <= seen.settings:
-            why = "the device is not configured yet"
-            return Observation(State.GONE, berth.link, (), spec.endpoints, found.mtu, why=why)
-        oldest = seen.oldest_handshake
-        age = max(0.0, time.time() - oldest) if oldest else None
-        ready = link.dressed_as(found, berth, spec.addresses, spec.mtu)
-        state, why = _judge(age, ready)
-        sources = spec.addresses if ready else ()
-        counted = (age, seen.received, seen.sent, why, seen.port)
-        return Observation(state, berth.link, sources, spec.endpoints, found.mtu, *counted)
+        return _observation(_own(spec), berth, link.look(berth.link))
 
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
@@ -58,7 +43,24 @@ class WireguardDriver:
         child.clear(berth)
 
 
-def _lacking(spec: WireguardSpec, berth: Berth, found: link.Link | None) -> str:
+def _observation(spec: WireguardSpec, berth: Berth, found: Link | None) -> Observation:
+    lacking = _lacking(spec, berth, found)
+    if found is None or lacking:
+        return Observation(State.GONE, berth.link, endpoints=spec.endpoints, why=lacking)
+    seen = device.look(berth, found)
+    if not uapi.settings(spec) <= seen.settings:
+        why = "the device is not configured yet"
+        return Observation(State.GONE, berth.link, (), spec.endpoints, found.mtu, why=why)
+    oldest = seen.oldest_handshake
+    age = max(0.0, time.time() - oldest) if oldest else None
+    ready = link.dressed_as(found, berth, spec.addresses, spec.mtu)
+    state, why = _judge(age, ready)
+    sources = spec.addresses if ready else ()
+    counted = (age, seen.received, seen.sent, why, seen.port)
+    return Observation(state, berth.link, sources, spec.endpoints, found.mtu, *counted)
+
+
+def _lacking(spec: WireguardSpec, berth: Berth, found: Link | None) -> str:
     """Return why only a start can help, or nothing. A tunnel that never was has nothing to say either."""
     if found is not None and found.kind == "wireguard":
         return "" if child.noted_digest(berth) == digest(spec) else "it was made from another file"
