@@ -24,7 +24,7 @@ VAULT, EACH_USER = PROFILES[0], Holding(Who.USER)
 def held(folder: Path, ban: float) -> Answer:
     """Hold a request of a holder whose lease is revoked when its gateway was asked and has not answered yet."""
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "", "", "")
-    fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0)
+    fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0, dict)
     shop = Workshop([gateway], folder / "made", fleet, settled)
     provision = Provision(shop, Bounds(), Log(), settled, fleet.state, lambda: POLICY)
 

@@ -10,7 +10,8 @@ from pointsman.node.fleet import Fleet
 from pointsman.node.made import Kept, keep, recall
 from pointsman.node.workshop import Workshop
 from pointsman.tunnels.pool import Pool
-from pointsman.tunnels.port import Berth, Observation, Spec
+from pointsman.tunnels.port import NO_LINKS, Berth, Observation, Spec
+from pointsman.tunnels.port import Links as Seen
 
 KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 GIVEN = Given(("10.0.0.2",), Endpoint("192.0.2.21", 51820, "udp"), 1420, ("10.0.0.1",), 120.0, KEY)
@@ -25,7 +26,7 @@ class Links:
     def start(self, spec: Spec, berth: Berth) -> None:
         """Nothing is to be made."""
 
-    def tend(self, spec: Spec, berth: Berth) -> Observation:
+    def tend(self, spec: Spec, berth: Berth, links: Seen = NO_LINKS) -> Observation:
         return self.observe(spec, berth)
 
     def observe(self, spec: Spec, berth: Berth) -> Observation:
@@ -45,7 +46,7 @@ def workshop(folder: Path) -> tuple[Workshop, Links]:
     gone = str(folder / "gone.pem")
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), gone, gone, gone)
     keep(folder / "made", Kept(Made("gw-1", "gw", Holder("vault", "ada"), 0.0, 0.0), KEY, GIVEN))
-    made = Workshop([gateway], folder / "made", Fleet(Pool(()), {Kind.WIREGUARD: links}, folder, 0), settled)
+    made = Workshop([gateway], folder / "made", Fleet(Pool(()), {Kind.WIREGUARD: links}, folder, 0, dict), settled)
     made.restore()
     return made, links
 
