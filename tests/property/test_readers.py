@@ -21,6 +21,7 @@ from pointsman.model.formula import TRUE, And, Atom, Equals, Matches, Not, Or, P
 from pointsman.model.policy import Policy, Rule
 from pointsman.model.problem import Place
 from pointsman.policy.context import attributes_of, usable
+from pointsman.policy.cost import cost
 from pointsman.policy.decide import decide, walk
 from pointsman.policy.diagram import compile_policy, toward
 from pointsman.policy.flow import flows
@@ -120,7 +121,8 @@ def test_plain_tcp_flows_are_decided_as_by_the_whole_diagram(seed: int) -> None:
         assert leaf is not None
         rule = case.policy.rules[leaf.rule]
         profile = None if leaf.absent else rule.profile
-        if len(case.policy.rules) < 20:
+        # where a list stands in for the diagram it denies more than it must, and the kernel reads without it
+        if cost(compiled.root).longest == 0:
             assert profile == getattr(decision, "profile", None)
         elif profile is not None and isinstance(decision, Permit):
             assert profile == decision.profile
