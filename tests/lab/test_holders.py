@@ -17,6 +17,7 @@ from pointsman.lab import clients, instance, world
 from pointsman.lab import exec as on
 from pointsman.lab import gateway as gateways
 from pointsman.lab.clients import Answer
+from pointsman.lab.keys import write_private
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
@@ -173,7 +174,8 @@ def test_keys_tell_how_old_they_are(host: Steered, witness: Witness) -> None:
 
 
 def test_a_quantum_tunnel_mixes_in_a_key_of_its_own_that_never_travels(lab: Lab, witness: Witness) -> None:
-    secret = lab.node / gateways.SHARED_FILE
+    secret = lab.node / "own.secret"
+    write_private(secret, (lab.node / gateways.SHARED_FILE).read_text())
     with steering(lab, quantum_policy(), gateways=quantum_gateways(lab)) as host:
         assert [ask(host, witness, "/own/1", user).status for user in ("ada", "bob")] == [200, 200]
         here = {preshared(tunnel_socket(lab, tunnel)) for tunnel in leases(host).values()}
@@ -265,7 +267,7 @@ def quantum_policy() -> str:
 def quantum_gateways(lab: Lab) -> list[Any]:
     """Return the WireGuard gateways of the node file as ones that share a secret with the instance."""
     found = yaml.safe_load(instance.write_node(lab, None).read_text())["gateways"]
-    more = {"level": "quantum", "secret": gateways.SHARED_FILE, "spares": {"least": 0, "most": 0}}
+    more = {"level": "quantum", "secret": "own.secret", "spares": {"least": 0, "most": 0}}
     return [{**one, **more} for one in found if one["kind"] == "wireguard"]
 
 
