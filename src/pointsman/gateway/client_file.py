@@ -15,6 +15,7 @@ from pointsman.model.profile import Qos
 from pointsman.model.tunnel import Kind
 from pointsman.system.certificates import private_pem, signing_request
 from pointsman.tunnels.drivers.uapi import where
+from pointsman.tunnels.levels import DEFAULT_CIPHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ nobind
 remote {dialled.address} {dialled.port} {dialled.protocol}
 remote-cert-tls server
 tls-version-min 1.3
-data-ciphers AES-256-GCM:CHACHA20-POLY1305
+data-ciphers {DEFAULT_CIPHERS}
 tun-mtu {site.mtu}
 <ca>
 {secrets.authority.certificate.rstrip()}

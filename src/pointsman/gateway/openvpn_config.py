@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 from pointsman.gateway.grant import Grant
 from pointsman.gateway.site import Server
+from pointsman.tunnels.levels import DEFAULT_CIPHERS
 from pointsman.tunnels.ovpn_config import MANAGEMENT_SOCKET
 
 
@@ -20,7 +21,7 @@ def server_text(site: Server, blocks: Mapping[str, str], link: str, clients: str
         *("ifconfig-noexec", "route-noexec", "persist-key", "persist-tun", "script-security 0", "disable-dco"),
         *(f"client-config-dir {clients}", "ccd-exclusive", f"max-clients {most}", "keepalive 5 20"),
         *("verify-client-cert require", "remote-cert-tls client", "dh none", "tls-version-min 1.3"),
-        *("data-ciphers AES-256-GCM:CHACHA20-POLY1305", "allow-compression no", "auth-nocache"),
+        *(f"data-ciphers {DEFAULT_CIPHERS}", "allow-compression no", "auth-nocache"),
         *("tmp-dir .", f"management {MANAGEMENT_SOCKET} unix", "management-client-user root", "verb 2", "mute 20"),
         *(['push "redirect-gateway def1 ipv6"'] if site.redirect else []),
         *(_block(name, body) for name, body in blocks.items()),
