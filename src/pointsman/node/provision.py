@@ -103,6 +103,7 @@ class Provision:
             made[name] = replace(made[name], used=now)
         gateways = self._workshop.gateways
         self._forget(now)
+        self._reap()
         done = self._workshop.done()
         states = {one.name: self._state(one.name) for one in done}
         for order in demand.due(done, states, profiles, gateways.values(), self._taken, self._failed, now):
@@ -198,8 +199,14 @@ class Provision:
         if what in self._working:
             work.close()
             return
-        task = self._working[what] = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._working.pop(what, None))
+        self._working[what] = asyncio.create_task(work)
+
+    def _reap(self) -> None:
+        """Raise what went wrong in the background: a bug there is one everywhere, and ends the agent."""
+        for what in [what for what, task in self._working.items() if task.done()]:
+            task = self._working.pop(what)
+            if not task.cancelled():
+                task.result()
 
     def _objection(self, holder: Holder) -> str:
         if self._is_banned(holder):
