@@ -59,7 +59,13 @@ def _wireguard_key(path: Path) -> str:
     if not path.exists():
         raw = x25519.X25519PrivateKey.generate().private_bytes_raw()
         replace_file(path, base64.b64encode(raw) + b"\n")
-    return path.read_text("ascii").strip()
+    try:
+        text = path.read_text("ascii").strip()
+        x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
+    except ValueError as error:
+        why = "it is damaged; restore it, or remove it: then every WireGuard tunnel has to be made anew"
+        raise Fault("state-damaged", f"read `{path}`", why) from error
+    return text
 
 
 def _openvpn_authority(path: Path, name: str) -> Authority:
