@@ -64,8 +64,9 @@ CONTEXTS: st.SearchStrategy[Mapping[str, Value]] = st.fixed_dictionaries(
 
 
 def quoted(text: str) -> st.SearchStrategy[str]:
+    escaped = text.replace("\\", "\\\\")
     return st.sampled_from(
-        (f'"{text}"', f"'{text}'", f'"""{text}"""', '"' + "".join(f"\\u{ord(one):04x}" for one in text) + '"')
+        (f'"{escaped}"', f"'{escaped}'", f'"""{escaped}"""', '"' + "".join(f"\\u{ord(one):04x}" for one in text) + '"')
     )
 
 
