@@ -46,12 +46,18 @@ class Callers:
         return Observed(status, self.sources(mark), error)
 
     def many(
-        self, call: Call, mark: str, headers: tuple[tuple[str, str], ...], enough: Callable[[list[int]], bool]
+        self,
+        call: Call,
+        mark: str,
+        headers: tuple[tuple[str, str], ...],
+        enough: Callable[[list[int]], bool],
+        pause: float,
     ) -> list[int]:
-        """Make a call again and again without a pause until `enough(answers)`, and return the answers."""
+        """Make a call again and again, `pause` seconds apart, until `enough(answers)`; return the answers."""
         sent = (*headers, *call.headers, (MARK, mark))
         answers: list[int] = []
         while not enough(answers):
+            time.sleep(pause if answers else 0.0)
             answers.append(_ask(self._keep_alive, call, sent)[0])
         return answers
 

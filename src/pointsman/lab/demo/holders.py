@@ -20,10 +20,12 @@ from pointsman.system.admin import Admin
 
 # It lives, and takes in nothing, tunnel packets and questions included
 _HOLE = "table inet hole { chain in { type filter hook prerouting priority -400; policy drop; }; }"
-# How often somebody asks while keys are renewed, at least; and in seconds, how long another tunnel may take
+# How often somebody asks while keys are renewed, at least
 OFTEN = 100
 REFUSED = 503
+# In seconds: how long another tunnel may take, how far apart somebody asks for it, and how long a revoked one is barred
 BACK_WITHIN = 10.0
+PATIENT = 0.05
 BAN = 3600.0
 
 
@@ -96,13 +98,16 @@ def _go_on(judging: Judging, call: Call, dead: str) -> None:
     """Ask until there is an answer; what goes through the dead gateway is refused until another tunnel is there."""
     wanted = judging.judge(call, judging.ways({dead}))
     begun = time.monotonic()
-    answers, sources = judging.burst(call, wanted, lambda found: found[-1:] == [OK] or _past(begun, BACK_WITHIN))
+    answers, sources = judging.burst(
+        call, wanted, lambda found: found[-1:] == [OK] or _past(begun, BACK_WITHIN), pause=PATIENT
+    )
     seconds = time.monotonic() - begun
     ways = judging.ways({dead})
     wanted = settled(wanted, ways)
     seen = Observed(answers[-1], sources, seconds=seconds)
     odd = tuple(f"answer {answer}" for answer in {*answers} - {OK, REFUSED})
-    told = f"answered after {seconds:.1f} s; {answers.count(REFUSED)} requests were refused before"
+    refused = answers.count(REFUSED)
+    told = f"answered after {seconds:.1f} s; {refused} requests were refused before" if refused else "answered at once"
     differs = (*differences(wanted, seen), *shared(wanted, ways), *odd)
     judging.show(Row(call, wanted, seen, str(answers[-1]), differs, told))
 

@@ -108,11 +108,14 @@ class Judging:
         self.add(mark, call, wanted, seen, (*shared(wanted, ways), *also), told)
 
     def burst(
-        self, call: Call, wanted: Decided, enough: Callable[[list[int]], bool]
+        self, call: Call, wanted: Decided, enough: Callable[[list[int]], bool], pause: float = 0.0
     ) -> tuple[list[int], tuple[str, ...]]:
-        """Make a call until `enough(answers)`; return the answers, and where the origin saw each come from."""
+        """Make a call, `pause` seconds apart, until `enough(answers)`.
+
+        Return the answers, and where the origin saw each call come from.
+        """
         mark = secrets.token_hex(8)
-        answers = self.callers.many(call, mark, self.headers(call, wanted), enough)
+        answers = self.callers.many(call, mark, self.headers(call, wanted), enough, pause)
         return answers, self.callers.sources(mark)
 
     def judge(self, call: Call, ways: Ways) -> Decided:
