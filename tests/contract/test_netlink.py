@@ -47,6 +47,15 @@ def space() -> Iterator[str]:
         yield name
 
 
+def test_a_look_at_all_links_sees_what_a_look_at_each_does(space: str) -> None:
+    code = "from pointsman.tunnels.drivers import link; found = link.look_at_all()\n"
+    code += "print(sorted(found), all(link.look(name) == one for name, one in found.items()), found['eth0'].addresses)"
+
+    said = turn(space, code)
+
+    assert said == "['eth0', 'lo', 'other', 'pma', 'pmb'] True ('192.0.2.10',)"
+
+
 def run(space: str, *argv: str) -> str:
     command = ["nsenter", f"--net=/run/netns/{space}", *argv]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
