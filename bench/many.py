@@ -50,7 +50,8 @@ def selection(count: int) -> Figures:
     """Choose one of so many tunnels for a few flows in turn, a third of the tunnels unfit."""
     tunnels = tuple(_offers(count))
     profile = Profile("vault", Level.STRONG)
-    first, again = [], []
+    first: list[float] = []
+    again: list[float] = []
     for number in range(100):
         begun = time.perf_counter()
         chosen = select(profile, tunnels, (), f"flow-{number % _FLOWS}")

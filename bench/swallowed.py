@@ -15,21 +15,28 @@ from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 
 _HOLE = "add table inet hole\nadd chain inet hole in { type filter hook input priority -200; policy drop; }\n"
+FIRST = "wg-a"
+_PAIR = tuple(gateway for gateway in world.GATEWAYS if gateway.tunnel in (FIRST, "wg-b"))
+_CALM = 1.0
 _CALLERS = ("GET",) * 6 + ("POST",) * 2
 
 
 def failover(times: int) -> Figures:
-    """Swallow the path of a profile and give it back, again and again under load."""
-    took, back = [], []
+    """Swallow the path of a profile again and again under load, whichever it is on; at last let it go back."""
+    took = []
     with standing("failover", 0, 0) as place:
-        _until_carried(place, "wg-a")
+        _until_carried(place, FIRST)
         with askers.asking([Caller("/shared/load", method) for method in _CALLERS]) as found:
             for number in range(1, times + 1):
                 took.append(_die(place, found))
-                back.append((time.monotonic(), _returned(place)))
                 step(number, times, "failovers")
+            if _carrier(place) == FIRST:
+                took.append(_die(place, found))
+            begun = time.monotonic()
+            _until_carried(place, FIRST)
+            time.sleep(1)  # requests go by the first tunnel again
         doubled = askers.repeated(instance.reached(place.lab))
-    returns = [one for one in found if any(begun <= one.begun <= ended for begun, ended in back)]
+    returned = [one for one in found if one.begun >= begun]
     return {
         "failover_p99_s": round(figures.percentile(took, 0.99), 3),
         "failover_p50_s": round(statistics.median(took), 3),
@@ -38,26 +45,25 @@ def failover(times: int) -> Figures:
         "failover_repeated_posts": doubled,
         "failover_requests": len(found),
         "failover_slowest_request_s": round(max(one.ended - one.begun for one in found), 3),
-        "failback_lost": sum(not one.answered for one in returns),
-        "failback_requests": len(returns),
+        "failback_lost": sum(not one.answered for one in returned),
+        "failback_requests": len(returned),
         "failovers": [round(one, 3) for one in took],
     }
 
 
 def _die(place: Standing, found: list[Asked]) -> float:
-    """Return the seconds from a dead path to the first answer through the next tunnel."""
-    backup = world.seen_as("wg-b")[0]
+    """Return the seconds from a dead path to the first answer through the other tunnel; the path is well again then."""
+    carrier = _carrier(place)
+    backup = next(gateway for gateway in _PAIR if gateway.tunnel != carrier)
+    gateway = next(gateway for gateway in _PAIR if gateway.tunnel == carrier)
+    source = backup.seen_as[0]
+    time.sleep(_CALM)  # nobody waits for an answer through the backup any more
     begun = time.monotonic()
-    with swallowing(place.lab, "gw-a"):
-        until(lambda: askers.first_through(tuple(found[-500:]), backup, begun) is not None, "the next tunnel answers")
-        _until_carried(place, "wg-b")
-    return askers.first_through(tuple(found), backup, begun) or 0.0
-
-
-def _returned(place: Standing) -> float:
-    _until_carried(place, "wg-a")
-    time.sleep(1)  # requests go by the first tunnel again
-    return time.monotonic()
+    with swallowing(place.lab, gateway.host):
+        until(lambda: askers.first_through(tuple(found[-500:]), source, begun) is not None, "the backup answers")
+        _until_carried(place, backup.tunnel)
+    _until_up(place, carrier)
+    return askers.first_through(tuple(found), source, begun) or 0.0
 
 
 @contextmanager
@@ -70,9 +76,16 @@ def swallowing(lab: Lab, gateway: str) -> Iterator[None]:
         on.demand(lab, gateway, ["nft", "delete", "table", "inet", "hole"])
 
 
-def _until_carried(place: Standing, tunnel: str) -> None:
-    def carries() -> bool:
-        ways = {one["name"]: one["tunnel"] for one in place.status()["profiles"]}
-        return str(ways[SHARED]) == tunnel
+def _carrier(place: Standing) -> str:
+    return next(str(one["tunnel"]) for one in place.status()["profiles"] if one["name"] == SHARED)
 
-    until(carries, f"{tunnel} carries the profile", within=30, every=0.2)
+
+def _until_carried(place: Standing, tunnel: str) -> None:
+    until(lambda: _carrier(place) == tunnel, f"{tunnel} carries the profile", within=60, every=0.2)
+
+
+def _until_up(place: Standing, tunnel: str) -> None:
+    def up() -> bool:
+        return any(one["name"] == tunnel and one["state"] == "up" for one in place.status()["tunnels"])
+
+    until(up, f"{tunnel} is up", within=30, every=0.2)
