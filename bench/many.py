@@ -14,8 +14,8 @@ from pointsman.model.profile import Level, Profile
 from pointsman.model.tunnel import Kind, State, Tunnel
 from pointsman.tunnels.select import Chosen, select
 
-_AT_ONCE = 8
-_MOST_SECONDS = 90.0
+_AT_ONCE = 25
+_MOST_SECONDS = 70.0
 _FLOWS = 5
 _SETTLED, _WATCHED = 3.0, 8.0
 
