@@ -73,10 +73,11 @@ class Agent:
         self._prober = Prober(self._stirred.set, log)
         self._look_at = 0.0
         self._looked = Looked()
-        workshop = Workshop(node.gateways, paths.made, fleet, self._settle_lanes)
+        workshop = Workshop(node.gateways, paths.made, fleet, self._settle_lanes, log)
         self.provision = Provision(workshop, node.bounds, log, self._settle_lanes, fleet.state, lambda: self.policy)
         self._asks: grpc.aio.Server | None = None
         self._busy = Busy()
+        self._undoing: list[asyncio.Task[dict[str, Any]]] = []
         self.settled = asyncio.Event()
 
     async def start(self) -> None:
@@ -105,6 +106,9 @@ class Agent:
             async with self._lock:
                 if not self._ended.is_set():  # it may have gone down while the lock was awaited
                     await self._turn()
+            for task in (probing, *self._undoing):
+                if task.done():
+                    task.result()  # a bug in there is one everywhere, and ends the agent
             # every look at the kernel leaves cycles of garbage; piled up, they would hold up a change of policy
             gc.collect(1)
         probing.cancel()
@@ -227,13 +231,14 @@ class Agent:
         """
         now = time.monotonic()
         self._fleet.heed(self._prober.pulses, now)
+        if self.node.gateways:
+            self.provision.turn()
         if now < self._look_at and await self._settled():
             return
         self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
         await self._fleet.turn()
         try:
-            if self.node.gateways:
-                self.provision.turn(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
+            self.provision.used(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
         except Fault as fault:
             self._log.fault(fault)
         await self._prove()
@@ -247,7 +252,7 @@ class Agent:
             self.settled.set()
         if self.memory.confirm_by is not None and boot_time() >= self.memory.confirm_by:
             self._log.event("not confirmed in time: undoing everything")
-            asyncio.get_running_loop().create_task(self.go_down())
+            self._undoing.append(asyncio.create_task(self.go_down()))
         if self.memory.glass_until is not None and boot_time() >= self.memory.glass_until:
             self._remember(replace(self.memory, glass_until=None))
             self._log.event("the glass is closed: its time is over")

@@ -134,7 +134,7 @@ async def _stop_tunnels(node: Node, paths: Paths, fleet: Fleet) -> tuple[Fault, 
     async def unsettled() -> None:
         """Nothing is in force any more."""
 
-    workshop = Workshop(node.gateways, paths.made, fleet, unsettled)
+    workshop = Workshop(node.gateways, paths.made, fleet, unsettled, Log())
     workshop.restore()
     return (*await workshop.close(), *await fleet.stop())
 

@@ -77,6 +77,11 @@ class Fleet:
         life = lifecycle.moved(self._lives[name], Event.LOST, time.monotonic())
         self._lives[name] = replace(life, why=why)
 
+    def retire(self, name: str) -> None:
+        """Count a tunnel as draining: it finishes what it carries, and takes nothing new."""
+        if name in self._lives:
+            self._lives[name] = lifecycle.moved(self._lives[name], Event.RETIRED, time.monotonic())
+
     def state(self, name: str) -> State:
         """Return where a tunnel is in its life."""
         return self._lives[name].state if name in self._lives else State.GONE

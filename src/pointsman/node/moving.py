@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from pointsman.model.policy import Policy
-from pointsman.model.tunnel import Kind, Lane, Lease, Tunnel
+from pointsman.model.tunnel import Kind, Lane, Lease, State, Tunnel
 from pointsman.node.apply import Host
 from pointsman.node.draining import drained
 from pointsman.node.plan import Plan
@@ -47,7 +47,8 @@ class Moving:
 
         It goes by the next lane, as its route says, before any plan is made.
         """
-        carrying = {t.name: t.sources for t in tunnels if t.state.carries and t.kind is not Kind.DIRECT}
+        alive = [t for t in tunnels if t.state.carries or t.state is State.DRAINING]
+        carrying = {t.name: t.sources for t in alive if t.kind is not Kind.DIRECT}
         lost = [source for name, were in self._carrying.items() if carrying.get(name) != were for source in were]
         await asyncio.to_thread(self._host.cut, lost)
         self._carrying = carrying

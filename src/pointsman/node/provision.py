@@ -79,6 +79,10 @@ class Provision:
         """Return the cluster of a holder, having made its tunnel where it has none; or why there is none in time."""
         holder = Holder(profile.name, key)
         one = self._of(holder)
+        if one is not None and not self._workshop.carries(one.name) and profile.on_failure is OnFailure.NEXT:
+            self._begin(one.name, self._replace(one, demand.DOWN))
+            await asyncio.wait([self._working[one.name]], timeout=holding.wait)
+            one = self._of(holder)
         if one is None:
             task = self._pending.get(holder)
             if task is None:
@@ -96,11 +100,15 @@ class Provision:
             return Refused(f"profile `{profile.name}`: its tunnel is not up")
         return Granted(f"{profile.name}@{one.name}")
 
-    def turn(self, busy: frozenset[str]) -> None:
-        """Begin what is due. `busy` are the tunnels that carried something since the last turn."""
-        now, profiles, made = boot_time(), self._policy().profiles, self._workshop.made
-        for name in busy & made.keys():
+    def used(self, tunnels: frozenset[str]) -> None:
+        """Note that these carried something just now."""
+        now, made = boot_time(), self._workshop.made
+        for name in tunnels & made.keys():
             made[name] = replace(made[name], used=now)
+
+    def turn(self) -> None:
+        """Begin what is due."""
+        now, profiles, made = boot_time(), self._policy().profiles, self._workshop.made
         gateways = self._workshop.gateways
         self._forget(now)
         self._reap()

@@ -18,6 +18,7 @@ from pointsman.node import made as files
 from pointsman.node.fleet import Fleet
 from pointsman.system.clock import boot_time
 from pointsman.system.gateways import Asked
+from pointsman.system.log import Log
 from pointsman.system.secrets import read_secret
 from pointsman.tunnels import making
 from pointsman.tunnels.pool import Supply
@@ -33,10 +34,11 @@ class Workshop:
     """All tunnels that were asked for. `settle` puts in force what there is; it is awaited before a tunnel is used."""
 
     def __init__(
-        self, gateways: Iterable[Gateway], folder: Path, fleet: Fleet, settle: Callable[[], Awaitable[None]]
+        self, gateways: Iterable[Gateway], folder: Path, fleet: Fleet, settle: Callable[[], Awaitable[None]], log: Log
     ) -> None:
         self.gateways = {gateway.name: gateway for gateway in gateways}
         self.made: dict[str, Made] = {}
+        self._log = log
         self.silent: dict[str, str] = {}
         self._asked = {gateway.name: Asked(gateway) for gateway in self.gateways.values()}
         self._folder = folder
@@ -66,6 +68,8 @@ class Workshop:
         self._kept[made.name] = replace(self._kept[made.name], made=made)
         files.keep(self._folder, self._kept[made.name])
         self.made[made.name] = made
+        if made.leaving is not None:
+            self._fleet.retire(made.name)
 
     async def make(self, gateway: Gateway, holder: Holder | None, profile: Profile | None) -> Made:
         """Return a new tunnel that is up and in force. Raises `Fault` where it cannot be made, and takes it away."""
@@ -180,7 +184,8 @@ class Workshop:
             return
         self._going.add(name)
         try:
-            await self._fleet.remove(name)
+            if (fault := await self._fleet.remove(name)) is not None:
+                self._log.fault(fault)  # its name is not given out again, and what is left goes with `down`
             self.made.pop(name, None)
             self._kept.pop(name, None)
             if (asked := self._asked.get(self._left[name])) is not None:

@@ -1,6 +1,8 @@
 """The edge to a gateway: asks it for tunnels over mutual TLS 1.3, and holds no opinion about the answer."""
 
+import asyncio
 import base64
+import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,9 @@ from pointsman.model.gateway import Gateway, Given
 from pointsman.model.tunnel import Endpoint
 
 _PATIENCE = 3.0
+# What a whole answer may take, in seconds and in bytes: a gateway that was taken over must not hold or fill us
+_LONGEST = 5.0
+_LARGEST = 1 << 20
 # What a tunnel is called, here and there; it becomes part of a path
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # A connection outlives the time between two looks at its gateway: a holder need not wait for a handshake
@@ -59,8 +64,9 @@ class Asked:
         try:
             if self._http is None:
                 self._http = self._connected()
-            answer = await self._http.request(method, path, json=body)
-            content = answer.json() if answer.content else None
+            async with asyncio.timeout(_LONGEST):
+                answer, text = await self._asked(self._http, method, path, body)
+            content = json.loads(text) if text else None
         except (httpx.HTTPError, OSError, ValueError, RecursionError) as error:
             await self.close()
             raise Fault("gateway-silent", tried, str(error) or type(error).__name__) from error
@@ -68,6 +74,16 @@ class Asked:
             with _understanding(self._gateway):
                 raise Fault("gateway-refused", tried, _why(content) or str(answer.status_code))
         return content
+
+    @staticmethod
+    async def _asked(http: httpx.AsyncClient, method: str, path: str, body: object) -> tuple[httpx.Response, bytes]:
+        text = b""
+        async with http.stream(method, path, json=body) as answer:
+            async for part in answer.aiter_bytes():
+                text += part
+                if len(text) > _LARGEST:
+                    raise ValueError(f"an answer of more than {_LARGEST} bytes")
+        return answer, text
 
     def _connected(self) -> httpx.AsyncClient:
         gateway = self._gateway

@@ -16,6 +16,7 @@ DRAIN = 30.0
 RECENT = 60.0
 # A replacement that failed is not tried again before
 PAUSE = 5.0
+DOWN = "it is down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _of(
 def _worn(one: Made, state: State, profile: Profile, holding: Holding, now: float) -> str:
     """Return why another tunnel should take this one's place; nothing where it should not."""
     if state is State.FAILED and profile.on_failure is OnFailure.NEXT:
-        return "it is down"
+        return DOWN
     if holding.rotate and now - one.since > holding.rotate:
         return "its keys are old"
     return ""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from pointsman.model.gateway import Bounds, Gateway
-from pointsman.model.profile import Holding, Level, Who
+from pointsman.model.profile import Holding, Level, OnFailure, Who
 from pointsman.model.tunnel import Kind
 from pointsman.node.asks import Answer, Granted, Refused
 from pointsman.node.fleet import Fleet
@@ -30,7 +31,7 @@ def provided(folder: Path, settle: Callable[[], Awaitable[None]], answer: Answer
     """What gives tunnels of one gateway, which answers like this; `settle` puts them in force."""
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "", "", "")
     fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0, dict)
-    shop = Workshop([gateway], folder / "made", fleet, settle)
+    shop = Workshop([gateway], folder / "made", fleet, settle, Log())
     transport = httpx.MockTransport(answer)
     shop._asked["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
     return Provision(shop, Bounds(), Log(), settled, fleet.state, lambda: POLICY)
@@ -65,6 +66,26 @@ def test_a_holder_without_a_ban_gets_the_tunnel_that_is_being_made(tmp_path: Pat
     assert isinstance(held(tmp_path, ban=0.0), Granted)
 
 
+def test_a_request_waits_for_the_tunnel_that_replaces_a_dead_one(tmp_path: Path) -> None:
+    goes_on = replace(VAULT, on_failure=OnFailure.NEXT)
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(201, json=MADE)
+
+    async def all_of_it() -> tuple[Answer, Answer, Answer]:
+        provision = provided(tmp_path, settled, answer)
+        first = await provision.hold(goes_on, EACH_USER, "ada")
+        [lease] = provision.holdings.leases
+        provision._workshop._fleet.lose(lease.tunnel, "nobody answers")
+        return first, await provision.hold(VAULT, EACH_USER, "ada"), await provision.hold(goes_on, EACH_USER, "ada")
+
+    first, blocked, second = asyncio.run(all_of_it())
+
+    assert blocked == Refused("profile `vault`: its tunnel is not up")
+    assert isinstance(second, Granted)
+    assert second != first
+
+
 def test_a_bug_in_what_was_begun_comes_out_in_the_next_turn(tmp_path: Path) -> None:
     async def broken() -> None:
         raise ZeroDivisionError
@@ -74,9 +95,9 @@ def test_a_bug_in_what_was_begun_comes_out_in_the_next_turn(tmp_path: Path) -> N
 
     async def turns() -> None:
         provision = provided(tmp_path, broken, answer)
-        provision.turn(frozenset())
+        provision.turn()
         await asyncio.wait(provision._working.values(), timeout=10)
-        provision.turn(frozenset())
+        provision.turn()
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(turns())

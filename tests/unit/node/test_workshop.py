@@ -1,6 +1,7 @@
 """Tunnels that gateways were asked for, where their gateway does not answer."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from pointsman.model.gateway import Gateway, Given, Holder, Made
@@ -9,6 +10,7 @@ from pointsman.model.tunnel import Endpoint, Kind, State
 from pointsman.node.fleet import Fleet
 from pointsman.node.made import Kept, keep, recall
 from pointsman.node.workshop import Workshop
+from pointsman.system.log import Log
 from pointsman.tunnels.pool import Pool
 from pointsman.tunnels.port import NO_LINKS, Berth, Observation, Spec
 from pointsman.tunnels.port import Links as Seen
@@ -46,7 +48,9 @@ def workshop(folder: Path) -> tuple[Workshop, Links]:
     gone = str(folder / "gone.pem")
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), gone, gone, gone)
     keep(folder / "made", Kept(Made("gw-1", "gw", Holder("vault", "ada"), 0.0, 0.0), KEY, GIVEN))
-    made = Workshop([gateway], folder / "made", Fleet(Pool(()), {Kind.WIREGUARD: links}, folder, 0, dict), settled)
+    made = Workshop(
+        [gateway], folder / "made", Fleet(Pool(()), {Kind.WIREGUARD: links}, folder, 0, dict), settled, Log()
+    )
     made.restore()
     return made, links
 
@@ -70,3 +74,12 @@ def test_a_tunnel_is_kept_in_mind_until_its_gateway_has_let_it_go(tmp_path: Path
 
     assert [kept.made.name for kept in recall(tmp_path / "made")] == ["gw-1"]
     assert shop.silent.keys() == {"gw"}
+
+
+def test_a_tunnel_that_leaves_is_draining(tmp_path: Path) -> None:
+    shop, _ = workshop(tmp_path)
+    asyncio.run(shop._fleet.tend("gw-1"))
+    shop.change(replace(shop.made["gw-1"], leaving=1.0))
+
+    assert shop._fleet.state("gw-1") is State.DRAINING
+    assert not shop.carries("gw-1")

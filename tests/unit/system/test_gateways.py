@@ -101,3 +101,8 @@ def test_a_refusal_carries_its_reasons(answer: object, why: str) -> None:
 def test_a_refusal_with_unheard_of_reasons_is_a_fault() -> None:
     with pytest.raises(Fault, match="understand"):
         asked({"problems": ["full"]}, lambda gateway: gateway.make("gw-1", {}), 507)
+
+
+def test_an_answer_without_end_is_cut() -> None:
+    with pytest.raises(Fault, match="more than 1048576 bytes"):
+        asked(b"[" + b" " * (1 << 20), lambda gateway: gateway.tunnels())
