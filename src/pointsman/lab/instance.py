@@ -20,8 +20,11 @@ from pointsman.model.fault import Fault
 CAPTURE = {"http": [80, 8080, 8081, 50051], "auto": [7000]}
 
 
-def write_node(lab: Lab, policy: Path | None) -> Path:
-    """Write node.yaml, and beside it a copy of the policy; return the path of node.yaml."""
+def write_node(lab: Lab, policy: Path | None, spares: int = 1) -> Path:
+    """Write node.yaml, and beside it a copy of the policy; return the path of node.yaml.
+
+    So many spare tunnels wait at each gateway before somebody has asked for one.
+    """
     if policy is not None:
         shutil.copyfile(policy, lab.node / "policy.yaml")
     lab.runtime.mkdir(mode=0o711, exist_ok=True)
@@ -53,14 +56,14 @@ def write_node(lab: Lab, policy: Path | None) -> Path:
         "resolvers": list(world.RESOLVERS),
         "inbound": [],
         "tunnels": tunnels,
-        "gateways": [_gateway(gateway) for gateway in world.GATEWAYS],
+        "gateways": [_gateway(gateway, spares) for gateway in world.GATEWAYS],
     }
     path = lab.node / "node.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     return path
 
 
-def _gateway(gateway: world.Gateway) -> dict[str, object]:
+def _gateway(gateway: world.Gateway, spares: int) -> dict[str, object]:
     """Return how the instance asks a gateway for more tunnels of its kind."""
     return {
         "name": gateway.host,
@@ -71,6 +74,7 @@ def _gateway(gateway: world.Gateway) -> dict[str, object]:
         "ca": "gateway-ca.crt",
         "certificate": "node.crt",
         "key": "node.key",
+        "spares": {"least": spares},
     }
 
 

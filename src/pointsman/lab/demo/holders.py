@@ -13,7 +13,7 @@ from pointsman.lab import exec as on
 from pointsman.lab import gateway, instance, world
 from pointsman.lab.demo.judge import OK, Held, Observed, Ways, differences, settled, shared
 from pointsman.lab.demo.judging import Judging, Row
-from pointsman.lab.demo.script import ADA, AMY, ANN, Call
+from pointsman.lab.demo.script import ADA, ANN, Call
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.system.admin import Admin
@@ -31,8 +31,8 @@ BAN = 3600.0
 
 def appear(judging: Judging) -> None:
     """Users ask for the first time, and again while nobody is there who could give them a tunnel."""
-    judging.tell.stage("a tunnel for each admin: first requests take a spare one, or wait for theirs")
-    for call in (ADA, ANN, AMY):
+    judging.tell.stage("a tunnel for each admin: the first request waits while it is made")
+    for call in (ADA, ANN):
         judging.call(call, judging.ways())
     ways = judging.ways()
     _known(judging.lab, ways)

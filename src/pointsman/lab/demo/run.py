@@ -29,6 +29,7 @@ def run(lab: Lab, policy: Path, tell: Telling, keep: bool = False, judged_by: Pa
     begun = time.monotonic()
     outcome = Outcome()
     life.up(lab, policy)
+    instance.write_node(lab, None, spares=0)  # the first request shall be seen to wait
     try:
         tell.stage(f"a lab of network namespaces: instance, three gateways, origin ({time.monotonic() - begun:.1f} s)")
         with watch.witness(lab) as witness:

@@ -51,7 +51,7 @@ class Call:
         return f"{self.host}{self.path}" if self.by is By.GRPC else f"{self.method} {self.host}{self.path}"
 
 
-USERS = (User("ada", "admin"), User("ann", "admin"), User("amy", "admin"), User("bob", "clerk"))
+USERS = (User("ada", "admin"), User("ann", "admin"), User("bob", "clerk"))
 UID = 1000
 FRONT = "198.51.100.83"
 RECORDS = "198.51.100.82"
@@ -73,7 +73,6 @@ def _curl(user: str, method: str, host: str, path: str, address: str) -> Call:
 # Who each get a tunnel of their own
 ADA = _ask("ada", "GET", "records.example", "/patients/7")
 ANN = _ask("ann", "GET", "records.example", "/patients/7")
-AMY = _ask("amy", "GET", "records.example", "/patients/7")
 
 ONE_CONNECTION = (
     _ask("ada", "GET", "records.example", "/patients/7"),
