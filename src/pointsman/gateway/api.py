@@ -1,12 +1,15 @@
 """The API for nodes: HTTP and JSON over mutual TLS 1.3. A node is who its certificate says.
 
 Nobody can hold up others: handshake, first request and body have a bound in time each, a body has one in size, and
-connections have one in number.
+connections have one in number, all together and from one address.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,11 +28,14 @@ from pointsman.tunnels.preshared import preshared_key
 
 LARGEST_BODY = 1 << 20
 MOST_CONNECTIONS = 1024
+MOST_OF_ONE_ADDRESS = 64
 HANDSHAKE_WITHIN = 5.0
 FIRST_REQUEST_WITHIN = 10.0
 BODY_WITHIN = 10.0
 ANSWER_WITHIN = 15.0
 IDLE = 75.0
+LINGER = 0.5
+RETRY = 0.1
 REFRESH_EVERY = 10.0
 
 _NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
@@ -54,7 +60,8 @@ class Door:
         self._api = api
         self._credentials = Credentials(api)
         self._silent: set[web.RequestHandler] = set()
-        self._servers: list[asyncio.Server] = []
+        self._shaking: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._note, _problems])
         app.add_routes(
             [
@@ -65,26 +72,20 @@ class Door:
                 web.post("/v1/renew", self._renew),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE, lingering_time=LINGER)
 
     async def open(self) -> None:
         """Listen on all addresses; raise `Fault` where that cannot be."""
         await self.refresh()
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
         for address in self._api.listen:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
             try:
-                server = await loop.create_server(
-                    self._connection,
-                    address,
-                    self._api.port,
-                    ssl=self._credentials.context,
-                    ssl_handshake_timeout=HANDSHAKE_WITHIN,
-                    reuse_address=True,
-                )
+                door = socket.create_server((address, self._api.port), family=family)
             except OSError as error:
                 raise Fault("api-listen", f"listen on `{address}` port {self._api.port}", str(error)) from error
-            self._servers.append(server)
+            door.setblocking(False)
+            self._begin(self._accept(door))
 
     async def refresh(self) -> None:
         """Read the certificates if their files have changed; raise `Fault` where they cannot be used.
@@ -105,15 +106,53 @@ class Door:
 
     async def close(self) -> None:
         """Listen no longer, and end what is open."""
-        for server in self._servers:
-            server.close()
+        for task in self._tasks:
+            task.cancel()
         await self._runner.cleanup()
 
-    def _connection(self) -> asyncio.Protocol:
-        """Take one connection, unless there are too many; who says nothing is sent away."""
+    async def _accept(self, door: socket.socket) -> None:
+        """Take connections until cancelled. One too many is closed before TLS keeps a quarter of a megabyte for it."""
+        loop = asyncio.get_running_loop()
+        with door:
+            while True:
+                try:
+                    line, (address, *_) = await loop.sock_accept(door)
+                except OSError:  # it ended meanwhile, or there are no descriptors left
+                    await asyncio.sleep(RETRY)
+                    continue
+                if self._admits(address):
+                    self._begin(self._shake(line, address))
+                else:
+                    line.close()
+
+    def _admits(self, address: str) -> bool:
         server = self._runner.server
-        if server is None or len(server.connections) >= MOST_CONNECTIONS:
-            return _Closed()
+        there = [] if server is None else [one.transport for one in server.connections if one.transport is not None]
+        known = Counter(str(transport.get_extra_info("peername")[0]) for transport in there) + self._shaking
+        return known.total() < MOST_CONNECTIONS and known[address] < MOST_OF_ONE_ADDRESS
+
+    async def _shake(self, line: socket.socket, address: str) -> None:
+        """Make a connection of what was accepted. One that fails is closed by whom it failed."""
+        loop = asyncio.get_running_loop()
+        self._shaking[address] += 1
+        try:
+            with suppress(OSError):
+                await loop.connect_accepted_socket(
+                    self._connection, line, ssl=self._credentials.context, ssl_handshake_timeout=HANDSHAKE_WITHIN
+                )
+        finally:
+            self._shaking[address] -= 1
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _connection(self) -> asyncio.Protocol:
+        """Serve one connection; who says nothing is sent away."""
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("it is not open")
         made = server()
         self._silent.add(made)
         asyncio.get_running_loop().call_later(FIRST_REQUEST_WITHIN, self._send_away, made)
@@ -164,14 +203,6 @@ class Door:
             return _refusal(asked.reasons)
         renewed, unknown = await self._keeper.renew(caller.name, asked.ids, asked.ttl)
         return web.json_response({"renewed": renewed, "unknown": unknown})
-
-
-class _Closed(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        transport.close()
 
 
 def _caller(request: web.Request) -> Caller:

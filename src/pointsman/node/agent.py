@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid
@@ -75,7 +73,7 @@ class Agent:
         self._looked = Looked()
         workshop = Workshop(node.gateways, paths.made, fleet, self._settle_lanes, log)
         self.provision = Provision(workshop, node.bounds, log, self._settle_lanes, fleet.state, lambda: self.policy)
-        self._asks: grpc.aio.Server | None = None
+        self._desk = asks.Desk(paths.asked, node.proxy_uid, self.provision.answer)
         self._busy = Busy()
         self._undoing: list[asyncio.Task[dict[str, Any]]] = []
         self.settled = asyncio.Event()
@@ -85,7 +83,7 @@ class Agent:
         self._prover.ledger.skip()
         self.provision.restore()
         if self.node.gateways:
-            self._asks = await asks.serve(self.paths.asked, self.node.proxy_uid, self.provision.answer)
+            await self._desk.keep()
         async with self._lock:
             if not self._host.adoptable():
                 if not self.memory.observe:
@@ -239,6 +237,8 @@ class Agent:
         await self._fleet.turn()
         try:
             self.provision.used(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
+            if self.node.gateways:
+                await self._desk.keep()
         except Fault as fault:
             self._log.fault(fault)
         await self._prove()

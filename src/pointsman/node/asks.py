@@ -51,6 +51,24 @@ class Refused:
 Answer = Granted | Refused
 
 
+class Desk:
+    """Where the proxy asks. `keep` opens it, and opens it anew where somebody removed its socket."""
+
+    def __init__(self, socket: Path, proxy_uid: int, answer: Callable[[Ask], Awaitable[Answer]]) -> None:
+        self._socket = socket
+        self._proxy_uid = proxy_uid
+        self._answer = answer
+        self._server: grpc.aio.Server | None = None
+
+    async def keep(self) -> None:
+        """Answer on the socket, if that is not what happens already. Who waited at the old one is refused."""
+        if self._server is not None and self._socket.is_socket():
+            return
+        if self._server is not None:
+            await self._server.stop(None)
+        self._server = await serve(self._socket, self._proxy_uid, self._answer)
+
+
 async def serve(socket: Path, proxy_uid: int, answer: Callable[[Ask], Awaitable[Answer]]) -> grpc.aio.Server:
     """Answer on the socket until the server is stopped."""
     socket.parent.mkdir(mode=0o710, exist_ok=True)

@@ -5,7 +5,7 @@ import base64
 import json
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -15,11 +15,12 @@ import httpx
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway, Given
 from pointsman.model.tunnel import Endpoint
+from pointsman.system.netlink import observe_links
 
+# In seconds, for a whole answer; bytes of one
 _PATIENCE = 3.0
-# What a whole answer may take, in seconds and in bytes: a gateway that was taken over must not hold or fill us
-_LONGEST = 5.0
 _LARGEST = 1 << 20
+_OURS = "pm"  # how the names of our tunnels' devices begin
 # What a tunnel is called, here and there; it becomes part of a path
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # A connection outlives the time between two looks at its gateway: a holder need not wait for a handshake
@@ -35,7 +36,9 @@ class Asked:
 
     async def make(self, name: str, body: Mapping[str, object]) -> Given:
         """Return the far end of a tunnel of this name, made now or before from the same body."""
-        return _given(await self._ask("PUT", f"/v1/tunnels/{name}", body), self._gateway)
+        links = await asyncio.to_thread(observe_links)
+        own = frozenset(address for link in links if not link.name.startswith(_OURS) for address in link.addresses)
+        return _given(await self._ask("PUT", f"/v1/tunnels/{name}", body), self._gateway, own)
 
     async def remove(self, name: str) -> None:
         """Take a tunnel away. One that is not there is fine."""
@@ -62,28 +65,18 @@ class Asked:
     async def _ask(self, method: str, path: str, body: object) -> Any:
         tried = f"ask gateway `{self._gateway.name}` to {method} {path}"
         try:
-            if self._http is None:
-                self._http = self._connected()
-            async with asyncio.timeout(_LONGEST):
-                answer, text = await self._asked(self._http, method, path, body)
-            content = json.loads(text) if text else None
+            async with asyncio.timeout(_PATIENCE):
+                if self._http is None:
+                    self._http = self._connected()
+                async with self._http.stream(method, path, json=body) as answer:
+                    content = await _read(answer)
         except (httpx.HTTPError, OSError, ValueError, RecursionError) as error:
             await self.close()
             raise Fault("gateway-silent", tried, str(error) or type(error).__name__) from error
-        if answer.is_error:
+        if not answer.is_success:
             with _understanding(self._gateway):
                 raise Fault("gateway-refused", tried, _why(content) or str(answer.status_code))
         return content
-
-    @staticmethod
-    async def _asked(http: httpx.AsyncClient, method: str, path: str, body: object) -> tuple[httpx.Response, bytes]:
-        text = b""
-        async with http.stream(method, path, json=body) as answer:
-            async for part in answer.aiter_bytes():
-                text += part
-                if len(text) > _LARGEST:
-                    raise ValueError(f"an answer of more than {_LARGEST} bytes")
-        return answer, text
 
     def _connected(self) -> httpx.AsyncClient:
         gateway = self._gateway
@@ -92,12 +85,32 @@ class Asked:
         context.load_cert_chain(gateway.certificate, gateway.key)
         host = f"[{gateway.address}]" if ":" in gateway.address else gateway.address
         return httpx.AsyncClient(
-            base_url=f"https://{host}:{gateway.port}", verify=context, timeout=_PATIENCE, limits=_KEPT, trust_env=False
+            base_url=f"https://{host}:{gateway.port}",
+            headers={"accept-encoding": "identity"},
+            verify=context,
+            timeout=_PATIENCE,
+            limits=_KEPT,
+            trust_env=False,
         )
 
 
-def _given(answer: Mapping[str, Any], gateway: Gateway) -> Given:
-    """Return what a gateway gave, if it is no more than a gateway may say: packets go to it and nowhere else."""
+async def _read(answer: httpx.Response) -> Any:
+    """Return what an answer says, None where it is empty. Raises ValueError where it is more than a gateway may say."""
+    if "content-encoding" in answer.headers:
+        raise ValueError("its answer is packed, which nobody asked for")
+    content = bytearray()
+    async for part in answer.aiter_bytes():
+        content += part
+        if len(content) > _LARGEST:
+            raise ValueError(f"its answer is longer than {_LARGEST} bytes")
+    return json.loads(content) if content else None
+
+
+def _given(answer: Mapping[str, Any], gateway: Gateway, own: Container[str]) -> Given:
+    """Return what a gateway gave, if it is no more than a gateway may say: packets go to it and nowhere else.
+
+    `own` are the addresses that this host has outside of tunnels: none of them can be one inside.
+    """
     with _understanding(gateway):
         where = answer["endpoint"]
         given = Given(
@@ -112,6 +125,10 @@ def _given(answer: Mapping[str, Any], gateway: Gateway) -> Given:
         )
         if given.endpoint.address != gateway.address or given.endpoint.protocol not in ("udp", "tcp"):
             raise ValueError(f"endpoint {given.endpoint}")
+        if taken := [one for one in (*given.addresses, *given.probe) if one in own or one == gateway.address]:
+            raise ValueError(f"address {taken[0]}: it is one outside of tunnels")
+        if set(given.addresses) & set(given.probe):
+            raise ValueError("probe: it is this end's own address")
         if not (
             given.addresses
             and given.probe
@@ -142,7 +159,8 @@ def _id(text: str) -> str:
 
 def _host(text: str) -> str:
     address = ip_address(text)
-    if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
+    special = address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
+    if special or address.is_reserved:
         raise ValueError(f"address {address}")
     return str(address)
 

@@ -104,5 +104,5 @@ def test_a_refusal_with_unheard_of_reasons_is_a_fault() -> None:
 
 
 def test_an_answer_without_end_is_cut() -> None:
-    with pytest.raises(Fault, match="more than 1048576 bytes"):
+    with pytest.raises(Fault, match="longer than 1048576 bytes"):
         asked(b"[" + b" " * (1 << 20), lambda gateway: gateway.tunnels())
