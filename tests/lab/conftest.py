@@ -16,7 +16,10 @@ import pytest
 from pointsman.dataplane.capture import compile_capture
 from pointsman.dataplane.entries import plan
 from pointsman.dataplane.guard import GuardSpec, Inbound, Outer, State, guard_text
-from pointsman.lab import sniffer, spaces
+from pointsman.lab import names, sniffer, spaces
+from pointsman.lab.attacks import run
+from pointsman.lab.attacks.bench import Bench as AttackBench
+from pointsman.lab.attacks.case import Section
 from pointsman.lab.wait import until
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
@@ -228,3 +231,21 @@ def _wire(bench: Bench) -> None:
         there = json.loads(bench.on(outside if space == host else host, "ip", "-j", "link", "show", peer))
         for neighbour in neighbours:
             bench.on(space, "ip", "neigh", "replace", neighbour, "lladdr", there[0]["address"], "dev", device)
+
+
+@pytest.fixture(scope="module")
+def steered(worker_id: str) -> Iterator[Callable[[Section], AttackBench]]:
+    """The bench of a section of the catalogue, in a lab of its own; the one before is down then."""
+    name = os.environ.get("POINTSMAN_RUN") or f"r{os.getpid()}"
+    standing: dict[str, AttackBench] = {}
+    with ExitStack() as ends:
+
+        def of(section: Section) -> AttackBench:
+            if section.name not in standing:
+                ends.pop_all().close()
+                standing.clear()
+                lab = names.lab(f"{name}-{worker_id}-{section.number.replace('.', '')}")
+                standing[section.name] = ends.enter_context(run.steered(lab, section))
+            return standing[section.name]
+
+        yield of

@@ -1,12 +1,9 @@
 """The lifecycle section of the catalogue of attacks: what kill -9 and broken files do."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import pytest
 
-from pointsman.lab import names
 from pointsman.lab.attacks import case, run
 from pointsman.lab.attacks.bench import Bench
 from pointsman.lab.attacks.case import Case, Section
@@ -17,24 +14,6 @@ CASES = [
     if section.number == "3.2"
     for number, one in enumerate(section.cases)
 ]
-
-
-@pytest.fixture(scope="module")
-def steered(worker_id: str) -> Iterator[Callable[[Section], Bench]]:
-    """The bench of a section, in a lab of its own; the one before is down then."""
-    name = os.environ.get("POINTSMAN_RUN") or f"r{os.getpid()}"
-    standing: dict[str, Bench] = {}
-    with ExitStack() as ends:
-
-        def of(section: Section) -> Bench:
-            if section.name not in standing:
-                ends.pop_all().close()
-                standing.clear()
-                lab = names.lab(f"{name}-{worker_id}-{section.number.replace('.', '')}")
-                standing[section.name] = ends.enter_context(run.steered(lab, section))
-            return standing[section.name]
-
-        yield of
 
 
 @pytest.mark.parametrize(("section", "attack"), CASES)

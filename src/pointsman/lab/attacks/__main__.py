@@ -59,7 +59,7 @@ def _run(section: Section, cases: Sequence[Case], asked: Any) -> list[run.Result
     """Run the cases of one section in a lab of their own and show them as they come."""
     console = Console(width=None if sys.stdout.isatty() else 200, quiet=asked.json)
     console.print(f"\n[bold]{section.number} {section.title}[/bold]")
-    with bench(names.lab(f"{asked.name}{section.number.replace('.', '')}")) as stand:
+    with bench(names.lab(f"{asked.name}{section.number.replace('.', '')}"), section) as stand:
         found = list(run.prepare(stand, cases))
         for one in cases:
             found += run.run(stand, one)

@@ -16,7 +16,7 @@ import httpx
 from pointsman.lab import exec as on
 from pointsman.lab import instance, life, watch, world
 from pointsman.lab.attacks import outcome, senders, wire
-from pointsman.lab.attacks.case import POLICY
+from pointsman.lab.attacks.case import POLICY, Section
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
@@ -109,9 +109,18 @@ class Bench:
 
     def post(self, path: str, body: object) -> httpx.Response:
         """Ask the agent for something, without the time that a command takes to start."""
-        way = httpx.HTTPTransport(uds=str(self.lab.runtime / "control.sock"))
-        with httpx.Client(transport=way, base_url="http://pointsman", timeout=60) as line:
+        with self.line() as line:
             return line.post(path, json=body)
+
+    def line(self) -> httpx.Client:
+        """Return a connection to the agent's socket."""
+        way = httpx.HTTPTransport(uds=str(self.lab.runtime / "control.sock"))
+        return httpx.Client(transport=way, base_url="http://pointsman", timeout=60)
+
+    def leases(self) -> dict[str, str]:
+        """Return the tunnels that somebody holds, by holder."""
+        with self.line() as line:
+            return {one["holder"]: one["tunnel"] for one in line.get("/v1/leases").json()["leases"]}
 
     def status(self) -> dict[str, Any]:
         """Return what the agent says of itself."""
@@ -196,11 +205,13 @@ class Bench:
 
 
 @contextmanager
-def bench(lab: Lab) -> Iterator[Bench]:
+def bench(lab: Lab, section: Section) -> Iterator[Bench]:
     """Have a lab with the attacked policy and a witness that was seen to see; no agent runs yet."""
     with ExitStack() as ends:
         ends.callback(life.down, lab)
         life.up(lab, POLICY)
+        (lab.node / "policy.yaml").write_text(section.policy_text())
+        (lab.node / "node.yaml").write_text(section.node_text((lab.node / "node.yaml").read_text()))
         witness = ends.enter_context(watch.witness(lab))
         if (seen := witness.control()) != watch.CONTROL_FRAMES:
             raise Fault("lab-witness", "see the control", f"{seen} of {watch.CONTROL_FRAMES} frames were seen")

@@ -4,12 +4,13 @@ A file has a `section`, a `title`, `defaults` for its cases, and `cases`. A case
 has `inputs` (a list, or by label), an `expect` (one outcome or several alternatives), and what its `probe` needs. An
 input is put in the place of `{}` in `send`. `{input: …, expect: …, note: …}` is an input with an outcome of its own;
 `{bytes: "00-1f,7f"}` stands for one input per byte, written as two hex digits.
+A section may say what it adds to the attacked policy (`policy`: rules come first) and to the node file (`node`).
 A case in which nothing is allowed needs a `control`: the input with which the same probe must get through; a mapping
 with `input` can change the probe's options as well.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 
 FOLDER = Path(__file__).parent / "cases"
 POLICY = Path(__file__).parent / "policy.yaml"
-WITHOUT_CONTROL = ("sender", "fault", "flood")  # these bring their own
+WITHOUT_CONTROL = ("sender", "fault", "flood", "answer")  # these bring their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,26 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One file of cases."""
+    """One file of cases. `policy` and `node` are what it adds to policy and node file of its lab."""
 
     name: str
     number: str
     title: str
     cases: tuple[Case, ...]
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    node: Mapping[str, Any] = field(default_factory=dict)
+
+    def policy_text(self) -> str:
+        """Return the attacked policy with what this section adds."""
+        document = yaml.safe_load(POLICY.read_text())
+        for part, added in self.policy.items():
+            known = document[part]
+            document[part] = known | added if isinstance(known, dict) else [*added, *known]
+        return str(yaml.safe_dump(document, sort_keys=False))
+
+    def node_text(self, plain: str) -> str:
+        """Return a node file with what this section adds."""
+        return str(yaml.safe_dump({**yaml.safe_load(plain), **self.node}, sort_keys=False))
 
 
 def sections() -> tuple[Section, ...]:
@@ -63,7 +78,8 @@ def load(path: Path) -> Section:
     """Read one file of cases. A mistake in it is a `ValueError` that names the case."""
     document = yaml.safe_load(path.read_text())
     cases = tuple(_case({**document.get("defaults", {}), **case}) for case in document["cases"])
-    return Section(path.stem, str(document["section"]), document["title"], cases)
+    added = (document.get(part, {}) for part in ("policy", "node"))
+    return Section(path.stem, str(document["section"]), document["title"], cases, *added)
 
 
 def _case(entry: Mapping[str, Any]) -> Case:

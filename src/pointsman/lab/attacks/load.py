@@ -1,13 +1,16 @@
 """Traffic that runs beside a fault: `python load.py KIND UID CANARY SECONDS`, one JSON line with its counts at the end.
 
 `flood` sends datagrams and opens connections as fast as it can, none of which may leave. `flows` keeps 50 connections
-to the API busy, a request every 10 ms on each, and makes a connection anew when it ends.
+to the API busy, a request every 10 ms on each, and makes a connection anew when it ends; `flow` does so with 4. `pairs`
+asks a thousand times over 20 connections, as two tenants by turns; `posts` writes under a path that is never used
+again; `denied` asks for what is denied. `idle` opens connections and says nothing, `slow` says a byte a second.
 """
 
 import encodings.idna  # noqa: F401 -- a socket loads it late, when the user may not read the interpreter's files
 import json
 import os
 import re
+import resource
 import select
 import socket
 import sys
@@ -41,16 +44,35 @@ def flood(canary: bytes, until: float) -> dict[str, int]:
     return {"tried": tried, "accepted": sent}
 
 
-def flows(canary: bytes, until: float, many: int = FLOWS) -> dict[str, int]:
-    """Keep connections busy with requests, and count the answers by status."""
+def flows(
+    canary: bytes,
+    until: float,
+    many: int = FLOWS,
+    ask: Callable[[int], bytes] = lambda _: b"GET /v1/flow",
+    most: int = sys.maxsize,
+    every: float = EVERY,
+) -> dict[str, int]:
+    """Keep connections busy with requests, `most` of them at the most, and count the answers by status.
+
+    `ask` gives the start of a request by its number.
+    """
+    asked = 0
+
+    def fresh() -> bytes:
+        nonlocal asked
+        asked += 1
+        line, _, more = ask(asked).partition(b"\n")
+        head = b" HTTP/1.1\r\nHost: api.pay.test\r\nx-canary: " + canary + b"\r\n" + more
+        return line + head + (b"Content-Length: 1\r\n\r\nx" if line.startswith(b"POST") else b"\r\n")
+
     lines: dict[socket.socket, _Flow] = {}
     counts = {"200": 0, "lost": 0, "connections": 0}
-    while time.monotonic() < until:
-        while len(lines) < many:
+    while time.monotonic() < until and (asked < most or lines):
+        while len(lines) < many and asked < most:
             try:
                 line = socket.create_connection(API, 2)
-                lines[line] = _Flow(canary)
-                line.sendall(lines[line].request)
+                lines[line] = _Flow()
+                line.sendall(fresh())
                 counts["connections"] += 1
             except OSError:
                 counts["lost"] += 1
@@ -60,7 +82,11 @@ def flows(canary: bytes, until: float, many: int = FLOWS) -> dict[str, int]:
                 status = lines[line].take(line.recv(65536))
                 if status:
                     counts[status] = counts.get(status, 0) + 1
-                    line.sendall(lines[line].request)
+                    if asked >= most:
+                        line.close()
+                        del lines[line]
+                    else:
+                        line.sendall(fresh())
             except OSError:
                 counts["lost"] += 1
                 del lines[line]
@@ -69,15 +95,14 @@ def flows(canary: bytes, until: float, many: int = FLOWS) -> dict[str, int]:
             counts["lost"] += 1
             del lines[line]
             line.close()
-        time.sleep(EVERY)
+        time.sleep(every)
     return counts
 
 
 class _Flow:
     """One connection: the answer that is coming in."""
 
-    def __init__(self, canary: bytes) -> None:
-        self.request = b"GET /v1/flow HTTP/1.1\r\nHost: api.pay.test\r\nx-canary: " + canary + b"\r\n\r\n"
+    def __init__(self) -> None:
         self.since = time.monotonic()
         self._data = b""
 
@@ -94,26 +119,72 @@ class _Flow:
         return head.split(b" ")[1].decode()
 
 
+def held(canary: bytes, until: float, many: int, say: bytes) -> dict[str, int]:
+    """Open connections, say one byte a second on each, or nothing; count those that the other side has ended."""
+    lines: list[socket.socket] = []
+    refused = cut = 0
+    for _ in range(many):
+        line = socket.socket()
+        line.settimeout(1)
+        try:
+            line.connect(API)
+            line.setblocking(False)
+            lines.append(line)
+        except OSError:
+            refused += 1
+            line.close()
+        if time.monotonic() > until:
+            break
+    sys.stdout.write("\n")  # they stand
+    sys.stdout.flush()
+    opened, place = len(lines), 0
+    while lines and time.monotonic() < until:
+        for line in list(lines):
+            try:
+                if say:
+                    line.send(say[place % len(say) :][:1])
+                if line.recv(4096) == b"" or say:
+                    raise ConnectionError("closed, or answered")
+            except BlockingIOError:
+                continue
+            except OSError:
+                cut += 1
+                lines.remove(line)
+                line.close()
+        place += 1
+        time.sleep(1)
+    return {"opened": opened, "refused": refused, "cut": cut}
+
+
+def _post(number: int) -> bytes:
+    return b"POST /vault/%d-%d" % (os.getpid(), number)
+
+
+def _pair(number: int) -> bytes:
+    return b"GET /v1/pair/%d\nx-tenant: gold\r\n" % number if number % 2 else b"GET /v1/pair/%d" % number
+
+
+SLOW = b"GET /v1/slow HTTP/1.1\r\nHost: api.pay.test\r\nx-slow: " + b"s" * 500
 KINDS: dict[str, Callable[[bytes, float], dict[str, int]]] = {
     "flood": flood,
     "flows": flows,
     "flow": partial(flows, many=4),
+    "pairs": partial(flows, many=20, ask=_pair, most=1000, every=0.0),
+    "posts": partial(flows, many=4, ask=_post),
+    "denied": partial(flows, many=20, ask=lambda _: b"GET /admin/flood", every=0.0),
+    "idle": partial(held, many=9000, say=b""),
+    "slow": partial(held, many=300, say=SLOW),
 }
 
 
 def main() -> None:
     """Become the user and make the traffic."""
     kind, uid, canary, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode(), float(sys.argv[4])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    until = time.monotonic() + seconds
-    kinds: dict[str, Callable[[bytes, float], dict[str, int]]] = {
-        "flood": flood,
-        "flows": flows,
-        "flow": partial(flows, many=4),
-    }
-    sys.stdout.write(json.dumps(kinds[kind](canary, until)) + "\n")
+    sys.stdout.write(json.dumps(KINDS[kind](canary, time.monotonic() + seconds)) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ from typing import Any
 
 import jwt
 
-from pointsman.lab.attacks import beside, floods, lifecycle, outcome, streams, ways, wire
+from pointsman.lab.attacks import beside, far, floods, holders, lifecycle, outcome, strain, streams, tunnels, ways, wire
 from pointsman.lab.attacks.bench import Bench
 from pointsman.lab.attacks.case import Trial
 from pointsman.lab.clients import token
 
 Headers = list[tuple[str, str]]
-FAULTS = {run.__name__: run for part in (ways, beside, lifecycle) for run in part.FAULTS}
+FAULTS = {run.__name__: run for part in (ways, beside, lifecycle, holders, tunnels, far, strain) for run in part.FAULTS}
 
 
 def attempt(bench: Bench, trial: Trial) -> str:
@@ -105,12 +105,22 @@ def _fault(bench: Bench, trial: Trial) -> str:
     return f"{said}, LEAK of {leaked}" if leaked else said
 
 
+def _answer(bench: Bench, trial: Trial) -> str:
+    """Have a false gateway answer: the input changes what a true one would say, or says how it answers at all."""
+    common = {"ask": trial.options["ask"], "json": trial.options["json"]}
+    changed = {name: value for name, value in trial.input.items() if name != "change"}
+    if "change" in trial.input:
+        changed["json"] = {**common["json"], **trial.input["change"]}
+    return far.answered(bench, {**common, **changed})
+
+
 _PROBES: dict[str, Callable[[Bench, Trial], str]] = {
     "http1": _http1,
     "http2": _http2,
     "sender": _sender,
     "flood": _flood,
     "fault": _fault,
+    "answer": _answer,
 }
 
 

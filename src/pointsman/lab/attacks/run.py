@@ -48,7 +48,7 @@ def prepare(stand: Bench, cases: Iterable[Case]) -> tuple[Result, ...]:
 @contextmanager
 def steered(lab: Lab, section: Section) -> Iterator[Bench]:
     """Have a bench for a section while the block runs; a sender that was not seen before is a `Fault`."""
-    with bench(lab) as stand:
+    with bench(lab, section) as stand:
         unseen = [result.trial.label for result in prepare(stand, section.cases) if not result.agrees]
         if unseen:
             raise Fault("lab-witness", "see every sender on the open wire", f"not seen: {', '.join(unseen)}")

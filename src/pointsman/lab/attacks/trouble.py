@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pointsman.lab import exec as on
-from pointsman.lab import world
+from pointsman.lab import instance, world
 from pointsman.lab.attacks import load, neighbour
 from pointsman.lab.attacks.bench import Bench
 
@@ -35,18 +35,35 @@ def broken(bench: Bench, breaks: Callable[[], object]) -> str:
 
 
 @contextmanager
-def traffic(bench: Bench, kind: str, seconds: float) -> Iterator[dict[str, int]]:
-    """Have traffic of user 2001 run for so long beside the block; its counts are there when the block is left."""
-    argv = [sys.executable, "-I", load.__file__, kind, "2001", bench.witness.canary.decode(), str(seconds)]
+def traffic(bench: Bench, kind: str, seconds: float, uid: int = 2001) -> Iterator[dict[str, int]]:
+    """Have traffic of a user run for so long beside the block; its counts are there when the block is left."""
+    argv = [sys.executable, "-I", load.__file__, kind, str(uid), bench.witness.canary.decode(), str(seconds)]
     running = subprocess.Popen(on.command(bench.lab, world.INSTANCE, argv), stdout=subprocess.PIPE, text=True)
     counts: dict[str, int] = {}
     try:
         time.sleep(0.5)
         yield counts
-        counts.update(json.loads(running.communicate(timeout=seconds + 30)[0]))
+        counts.update(json.loads(running.communicate(timeout=seconds + 30)[0].strip()))
     finally:
         running.kill()
         running.wait()
+
+
+@contextmanager
+def swallowing(bench: Bench, host: str, what: str = "") -> Iterator[None]:
+    """Have a gateway take in nothing while the block runs, or nothing of `what`: it lives, and says nothing."""
+    table = f"table inet hole {{ chain in {{ type filter hook prerouting priority -400; {what} drop; }}; }}"
+    on.demand(bench.lab, host, ["nft", "-f", "-"], given=table)
+    try:
+        yield
+    finally:
+        on.demand(bench.lab, host, ["nft", "delete", "table", "inet", "hole"])
+
+
+def state(bench: Bench, tunnel: str) -> str:
+    """Return where a tunnel is in its life."""
+    found = instance.agent_status(bench.lab)["tunnels"]
+    return str(next(one["state"] for one in found if one["name"] == tunnel))
 
 
 @contextmanager
