@@ -85,7 +85,8 @@ def _print(answer: dict[str, Any]) -> None:
         print(f"rule:     {show.plain(answer['rule'])}")
     if answer["profile"]:
         print(f"profile:  {answer['profile']}")
-        print(f"tunnel:   {answer['tunnel'] or 'none'}")
+        own = f"one {answer['dedicated']}, made when it is needed; `leases list` names them"
+        print(f"tunnel:   {own if answer['dedicated'] else answer['tunnel'] or 'none'}")
         for objection in answer["objections"]:
             print(f"          {show.plain(objection)}")
     for assumed in answer["assumed"]:

@@ -42,7 +42,8 @@ def up(
         except BaseException:
             life.down(lab)
             raise
-    print(f"lab `{lab.name}` is up; look around: pointsman lab exec --name {lab.name} instance -- ip address")
+    program = "./dev" if "POINTSMAN_RUN" in os.environ else "pointsman"
+    print(f"lab `{lab.name}` is up; look around: {program} lab exec --name {lab.name} instance -- ip address")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -16,6 +16,7 @@ Runtime = Annotated[
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Node file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value for programs.")]
 DEFAULT_RUNTIME = Path("/run/pointsman")
+ON_DEMAND = "on demand"
 
 
 def up(
@@ -41,12 +42,18 @@ def up(
 
 def _steered(runtime: Path) -> None:
     answer = Client(runtime).get("/v1/status")
-    usable = sum(bool(profile["tunnel"]) for profile in answer["profiles"])
-    print(
-        f"{answer['state']}: policy {answer['policy']['name']}, {usable} of {len(answer['profiles'])} profiles usable"
-    )
+    ways = [_way(profile, answer["state"]) for profile in answer["profiles"]]
+    on_demand = ways.count(ON_DEMAND)
+    usable = f"{sum(map(bool, ways)) - on_demand} of {len(ways) - on_demand} profiles usable"
+    more = f", {on_demand} with tunnels made on demand" if on_demand else ""
+    print(f"{answer['state']}: policy {answer['policy']['name']}, {usable}{more}")
     if answer["confirm_within"] is not None:
         print(f"everything is undone in {answer['confirm_within']:.0f} s unless `pointsman confirm` comes before")
+
+
+def _way(profile: dict[str, Any], state: str) -> str:
+    """Return the tunnel of a profile; one of the pool that has none says why, one of single holders does not."""
+    return str(profile["tunnel"]) or ("" if profile["why"] or state == "closed" else ON_DEMAND)
 
 
 def close(config: ConfigFile) -> None:
@@ -149,7 +156,7 @@ def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
         "profiles",
         ("profile", "encryption", "tunnel", "leaves by", "why not"),
         [
-            (p["name"], p["encryption"], p["tunnel"], ", ".join(p["sources"]), "; ".join(p["why"]))
+            (p["name"], p["encryption"], _way(p, answer["state"]), ", ".join(p["sources"]), "; ".join(p["why"]))
             for p in answer["profiles"]
         ],
     )

@@ -48,6 +48,7 @@ def reasons(
         "decision": in_words(decision),
         "rule": decision.rule if isinstance(decision, Permit | Deny) else "",
         "profile": profile,
+        "dedicated": _whose(policy, profile),
         "tunnel": tunnel,
         "objections": objections,
         "assumed": [*assumed, *said],
@@ -155,10 +156,15 @@ def _identity(
     return (None, (f"the token proves nothing: {answer}",)) if isinstance(answer, str) else (answer, ())
 
 
+def _whose(policy: Policy, profile: str) -> str:
+    holding = policy.profile(profile).holding if profile else None
+    return holding.who if holding else ""
+
+
 def _tunnel(
     policy: Policy, profile: str, tunnels: tuple[Tunnel, ...], leases: tuple[Lease, ...]
 ) -> tuple[str, list[str]]:
-    if not profile or not tunnels:
+    if not profile or not tunnels or _whose(policy, profile):
         return "", []
     selection = assign(policy.profiles, tunnels, leases).selections[profile]
     found = [f"{r.tunnel}: {objection}" for r in selection.rejected for objection in r.objections]
