@@ -90,9 +90,11 @@ async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, keeper.stop)
+    door = Door(keeper, keeper.gateway.api) if keeper.gateway.api else None
+    if door:
+        await door.refresh()  # certificates that cannot be used are told before the host is changed
     await keeper.start()
     runner = await control.serve(keeper, paths.control)
-    door = Door(keeper, keeper.gateway.api) if keeper.gateway.api else None
     try:
         if door:
             await door.open()

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def sum_up(intervals: Iterable[Interval], since: float, until: float, unreadable
     reached = since
     for one in every:
         if one.since > reached + LATE:
-            unknown.append(f"nobody looked for {one.since - reached:.0f} s from {reached:.0f}")
+            unknown.append(f"nobody looked for {one.since - reached:.0f} s from {_at(reached)}")
         reached = max(reached, one.until)
         unknown += one.unknown
         drops.update(one.drops)
@@ -151,7 +152,7 @@ def sum_up(intervals: Iterable[Interval], since: float, until: float, unreadable
         for name, balance in one.tunnels.items():
             _add(tunnels.setdefault(name, dict.fromkeys(("packets", "guard", "sent", "wrong", "unknown"), 0)), balance)
     if until > reached + FRESH:
-        unknown.append(f"nobody looked for {until - reached:.0f} s from {reached:.0f}")
+        unknown.append(f"nobody looked for {until - reached:.0f} s from {_at(reached)}")
     unknown += [
         f"{counts['unknown']} requests through {lane or 'no lane'}: it is not known what should carry them"
         for lane, counts in lanes.items()
@@ -172,6 +173,10 @@ def sum_up(intervals: Iterable[Interval], since: float, until: float, unreadable
         "ended": sum(one.ended for one in every),
         "running": every[-1].running if every else 0,
     }
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _add(total: dict[str, Any], balance: Mapping[str, Any]) -> None:

@@ -62,10 +62,10 @@ def test_a_range_that_is_covered_and_right_is_right_and_sums_up() -> None:
 @pytest.mark.parametrize(
     ("lines", "since", "until", "unknown"),
     [
-        ([], 1000.0, 1060.0, "nobody looked for 60 s from 1000"),
-        ([ONE], 900.0, 1006.0, "nobody looked for 100 s from 900"),
-        ([ONE], 1000.0, 1040.0, "nobody looked for 34 s from 1006"),
-        ([ONE, replace(TWO, since=1009.5)], 1000.0, 1012.0, "nobody looked for 4 s from 1006"),
+        ([], 1000.0, 1060.0, "nobody looked for 60 s from 1970-01-01T00:16:40Z"),
+        ([ONE], 900.0, 1006.0, "nobody looked for 100 s from 1970-01-01T00:15:00Z"),
+        ([ONE], 1000.0, 1040.0, "nobody looked for 34 s from 1970-01-01T00:16:46Z"),
+        ([ONE, replace(TWO, since=1009.5)], 1000.0, 1012.0, "nobody looked for 4 s from 1970-01-01T00:16:46Z"),
         ([replace(ONE, unknown=("the glass was broken",))], 1000.0, 1006.0, "the glass was broken"),
         (
             [replace(ONE, lanes={"x@b": {"proven": 0, "by_source": 0, "unknown": 1, "open": 0}})],
