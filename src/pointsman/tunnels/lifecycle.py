@@ -49,6 +49,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.DEGRADED, Event.LOST): State.FAILED,
     (State.DEGRADED, Event.RETIRED): State.DRAINING,
     (State.DEGRADED, Event.STOPPED): State.GONE,
+    (State.DRAINING, Event.SILENT): State.GONE,
+    (State.DRAINING, Event.LOST): State.GONE,
     (State.DRAINING, Event.STOPPED): State.GONE,
     (State.FAILED, Event.STARTED): State.PROVISIONING,
     (State.FAILED, Event.CARRIES): State.UP,
@@ -112,14 +114,15 @@ def diagram() -> str:
 
 
 def _event(life: Life, seen: Observation, now: float) -> Event | None:
+    carried = life.state.carries or life.state is State.DRAINING
     told = {State.UP: Event.CARRIES, State.DEGRADED: Event.SUFFERS, State.FAILED: Event.LOST}.get(seen.state)
     if told is not None:
         return told
     if seen.state is State.GONE:
-        return Event.LOST if life.state is State.PROVISIONING or life.state.carries else None
+        return Event.LOST if life.state is State.PROVISIONING or carried else None
     if life.state is State.PLANNED:
         return Event.STARTED
-    if life.state.carries:
+    if carried:
         return Event.SILENT
     return Event.SILENT if life.state is State.PROVISIONING and now >= life.since + START_WITHIN else None
 

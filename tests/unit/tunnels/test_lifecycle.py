@@ -48,6 +48,12 @@ def test_a_tunnel_that_suffers_carries_on_and_says_why_until_it_is_well_again() 
     assert observed(suffers, seen(State.PROVISIONING), 4.0).state is State.FAILED
 
 
+@pytest.mark.parametrize("state", [State.PROVISIONING, State.FAILED, State.GONE])
+def test_a_tunnel_that_dies_while_it_drains_is_gone_at_once(state: State) -> None:
+    assert observed(Life(State.DRAINING), seen(state), 9.0).state is State.GONE
+    assert observed(Life(State.DRAINING), seen(State.UP), 9.0).state is State.DRAINING
+
+
 @pytest.mark.parametrize("state", [State.DRAINING, State.GONE])
 def test_nothing_brings_back_a_tunnel_that_is_on_its_way_out(state: State) -> None:
     assert {moved(Life(state), event, 1.0).state for event in Event} <= {state, State.GONE}
