@@ -20,8 +20,20 @@ _REFUSALS = ("CLOSED", "REFUSED", "RESET", "DROP")
 
 def agrees(expected: Sequence[str], observed: str) -> bool:
     """Return whether what was observed is one of the expected outcomes."""
-    seen = [term.split(" (")[0] for term in observed.split(", ")]
+    seen = [term.split(" (")[0] for term in _terms(observed)]
     return any(_fits(one.split(", "), seen) for one in expected)
+
+
+def _terms(observed: str) -> list[str]:
+    """Return the terms with their details; a comma in brackets parts nothing."""
+    depth, found = 0, list[str]()
+    for part in observed.split(", "):
+        if depth > 0:
+            found[-1] += f", {part}"
+        else:
+            found.append(part)
+        depth += part.count("(") - part.count(")")
+    return found
 
 
 def terms(expected: Sequence[str]) -> int:
