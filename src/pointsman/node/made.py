@@ -36,7 +36,9 @@ def forget(folder: Path, name: str) -> None:
 
 
 def recall(folder: Path) -> tuple[Kept, ...]:
-    """Return all that was kept, in order of name."""
+    """Return all that was kept, in order of name. Drafts that a killed agent left hold keys, and go."""
+    for draft in folder.glob("*.json.new"):
+        draft.unlink(missing_ok=True)
     found = []
     for path in sorted(folder.glob("*.json")):
         try:

@@ -50,3 +50,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_a_key_shows_in_no_text() -> None:
     assert "not-a-real-key" not in repr(HELD)
+
+
+def test_a_draft_that_a_killed_agent_left_goes_with_its_key(tmp_path: Path) -> None:
+    (tmp_path / "gw-1.json.new").write_text("half a file with a key")
+
+    assert recall(tmp_path) == ()
+    assert list(tmp_path.iterdir()) == []
