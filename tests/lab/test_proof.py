@@ -5,7 +5,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,6 +95,21 @@ def verified(host: Steered, since: float) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
+def verified_until(
+    host: Steered, since: float, holds: Callable[[Any], bool], what: str, within: float
+) -> tuple[int, dict[str, Any]]:
+    """What it says once that holds: asked again it may start a little later, by as much as a command takes to start."""
+    found: tuple[int, Any] = (0, {})
+
+    def once() -> bool:
+        nonlocal found
+        found = verified(host, since)
+        return holds(found[1])
+
+    until(once, what, host.lab.log(world.INSTANCE, "agent"), within=within)
+    return found
+
+
 def test_what_goes_right_is_proven_by_the_kernel_and_counters(host: Steered, witness: Witness) -> None:
     with asking(host, witness):
         until(lambda: verified(host, time.time() - 10)[0] == 0, "ten seconds are right", within=PATIENCE)
@@ -166,14 +181,10 @@ def test_a_misrouting_is_found_and_nothing_leaves_in_the_clear(host: Steered, wi
         begun = time.time()
         host.run("sh", "-ec", inject.format(**names)).check_returncode()
 
-        def found() -> bool:
-            return reason in verified(host, begun)[1]["misrouted"]
-
         try:
-            until(found, f"it is found: {reason}", host.lab.log(world.INSTANCE, "agent"), within=60)
+            code, told = verified_until(host, begun, lambda told: reason in told["misrouted"], f"it is found: {reason}", 60)
         finally:
             host.run("sh", "-ec", undo.format(**names))
-        code, told = verified(host, begun)
         undone = time.time()
 
         def recovered() -> bool:
@@ -203,8 +214,7 @@ def test_a_deleted_tunnel_leaves_nothing_proven_and_nothing_leaves_in_the_clear(
         until(lambda: verified(host, time.time() - 10)[0] == 0, "all is right before", within=60)
         begun = time.time()
         host.run("ip", "link", "del", link).check_returncode()
-        until(lambda: bool(verified(host, begun)[1]["unknown"]), "it is noted", within=PATIENCE)
-        code, told = verified(host, begun)
+        code, told = verified_until(host, begun, lambda told: bool(told["unknown"]), "it is noted", PATIENCE)
         until(lambda: verified(host, time.time() - 10)[0] == 0, "all is right again", within=60)
 
     assert (code, told["judgement"], told["misrouted"]) == (1, "unknown", {})

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
@@ -25,11 +26,17 @@ _TICK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to ask on which device, and what counts as well."""
+    """What to ask, on which device and from which address, and what counts as well."""
 
     device: str
     address: str
+    source: str
     limits: Health
+
+    @property
+    def path(self) -> tuple[str, str, str]:
+        """Return what makes it another path when it changes."""
+        return self.device, self.address, self.source
 
 
 @dataclass(slots=True)
@@ -49,11 +56,17 @@ def targets(policy: Policy, tunnels: Iterable[Tunnel]) -> dict[str, Target]:
         tunnel.name: Target(
             tunnel.device,
             tunnel.probe,
+            _source(tunnel),
             health.strictest(profile.health for profile in policy.profiles if not misfit(tunnel, profile)),
         )
         for tunnel in tunnels
         if tunnel.probe and tunnel.device and tunnel.sources
     }
+
+
+def _source(tunnel: Tunnel) -> str:
+    version = ip_address(tunnel.probe).version
+    return next((source for source in tunnel.sources if ip_address(source).version == version), "")
 
 
 class Prober:
@@ -71,10 +84,10 @@ class Prober:
         return {name: (watch.pulse, watch.target.limits) for name, watch in self._watches.items()}
 
     def watch(self, targets: Mapping[str, Target]) -> None:
-        """Probe these tunnels from now on and no others. One whose device or address changed starts afresh."""
+        """Probe these tunnels from now on and no others. One whose path changed starts afresh."""
         for name, watch in tuple(self._watches.items()):
             target = targets.get(name)
-            if target is None or (target.device, target.address) != (watch.target.device, watch.target.address):
+            if target is None or target.path != watch.target.path:
                 self._leave(name)
             elif watch.broken:
                 self._leave(name)
@@ -103,7 +116,7 @@ class Prober:
 
     def _begin(self, name: str, target: Target, pulse: Pulse) -> None:
         try:
-            line = Line(target.device, target.address)
+            line = Line(*target.path)
         except Fault as fault:
             self._log.fault(fault)
             return

@@ -16,7 +16,8 @@ _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1  # linux/socket.h, linux/icmp.
 class Line:
     """A socket that is bound to a device, sends echo requests to one address, and hears its replies alone."""
 
-    def __init__(self, device: str, address: str) -> None:
+    def __init__(self, device: str, address: str, source: str = "") -> None:
+        """Send from `source`, for a far end lets in nothing else; without it the kernel chooses, once and for good."""
         self._six = ip_address(address).version == 6
         family = socket.AF_INET6 if self._six else socket.AF_INET
         protocol = socket.IPPROTO_ICMPV6 if self._six else socket.IPPROTO_ICMP
@@ -29,6 +30,8 @@ class Line:
                 self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("8I", *passed))
             else:
                 self._socket.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("I", 0xFFFFFFFF ^ 1 << _ECHO_REPLY))
+            if source:
+                self._socket.bind((source, 0))
             self._socket.connect((address, 0))
         except OSError as error:
             self._socket.close()

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 import time
 from typing import Any
 
@@ -29,13 +30,18 @@ def main() -> None:
         _say("ready")
         while True:
             talk, _ = door.accept()
-            try:
-                with context.wrap_socket(talk, server_side=True) as line:
-                    _say(_request(line))
-                    _answer(line, told)
-                    line.unwrap()
-            except OSError as error:
-                _say(f"ended: {type(error).__name__}")
+            # the agent of the host may be asking as well, and keep its connection
+            threading.Thread(target=_serve, args=(context, talk, told), daemon=True).start()
+
+
+def _serve(context: ssl.SSLContext, talk: socket.socket, told: dict[str, Any]) -> None:
+    try:
+        with context.wrap_socket(talk, server_side=True) as line:
+            _say(_request(line))
+            _answer(line, told)
+            line.unwrap()
+    except OSError as error:
+        _say(f"ended: {type(error).__name__}")
 
 
 def _request(line: ssl.SSLSocket) -> str:
