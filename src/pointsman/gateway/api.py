@@ -1,15 +1,11 @@
 """The API for nodes: HTTP and JSON over mutual TLS 1.3. A node is who its certificate says.
 
-Nobody can hold up others: handshake, first request and body have a bound in time each, a body has one in size, and
-connections have one in number, all together and from one address.
+Nobody can hold up others: connections are bounded in number and in silence (`entrance`), bodies in size and time.
 """
 
 import asyncio
 import re
-import socket
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +14,7 @@ from aiohttp import web
 from pointsman.gateway import answer
 from pointsman.gateway.admission import Reason, Refused
 from pointsman.gateway.credentials import Credentials
+from pointsman.gateway.entrance import Entrance
 from pointsman.gateway.keeper import Keeper
 from pointsman.gateway.request import NAME, read_renewal, read_request
 from pointsman.gateway.site import Api
@@ -27,15 +24,10 @@ from pointsman.system.secrets import read_secret
 from pointsman.tunnels.preshared import preshared_key
 
 LARGEST_BODY = 1 << 20
-MOST_CONNECTIONS = 1024
-MOST_OF_ONE_ADDRESS = 64
-HANDSHAKE_WITHIN = 5.0
-FIRST_REQUEST_WITHIN = 10.0
 BODY_WITHIN = 10.0
 ANSWER_WITHIN = 15.0
 IDLE = 75.0
 LINGER = 0.5
-RETRY = 0.1
 REFRESH_EVERY = 10.0
 
 _NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
@@ -59,9 +51,7 @@ class Door:
         self._keeper = keeper
         self._api = api
         self._credentials = Credentials(api)
-        self._silent: set[web.RequestHandler] = set()
-        self._shaking: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._entrance: Entrance | None = None
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._note, _problems])
         app.add_routes(
             [
@@ -78,14 +68,11 @@ class Door:
         """Listen on all addresses; raise `Fault` where that cannot be."""
         await self.refresh()
         await self._runner.setup()
+        if self._runner.server is None:
+            raise RuntimeError("it was set up and has no server")
+        self._entrance = Entrance(self._runner.server, lambda: self._credentials.context)
         for address in self._api.listen:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            try:
-                door = socket.create_server((address, self._api.port), family=family)
-            except OSError as error:
-                raise Fault("api-listen", f"listen on `{address}` port {self._api.port}", str(error)) from error
-            door.setblocking(False)
-            self._begin(self._accept(door))
+            self._entrance.listen(address, self._api.port)
 
     async def refresh(self) -> None:
         """Read the certificates if their files have changed; raise `Fault` where they cannot be used.
@@ -106,66 +93,14 @@ class Door:
 
     async def close(self) -> None:
         """Listen no longer, and end what is open."""
-        for task in self._tasks:
-            task.cancel()
+        if self._entrance is not None:
+            self._entrance.close()
         await self._runner.cleanup()
-
-    async def _accept(self, door: socket.socket) -> None:
-        """Take connections until cancelled. One too many is closed before TLS keeps a quarter of a megabyte for it."""
-        loop = asyncio.get_running_loop()
-        with door:
-            while True:
-                try:
-                    line, (address, *_) = await loop.sock_accept(door)
-                except OSError:  # it ended meanwhile, or there are no descriptors left
-                    await asyncio.sleep(RETRY)
-                    continue
-                if self._admits(address):
-                    self._begin(self._shake(line, address))
-                else:
-                    line.close()
-
-    def _admits(self, address: str) -> bool:
-        server = self._runner.server
-        there = [] if server is None else [one.transport for one in server.connections if one.transport is not None]
-        known = Counter(str(transport.get_extra_info("peername")[0]) for transport in there) + self._shaking
-        return known.total() < MOST_CONNECTIONS and known[address] < MOST_OF_ONE_ADDRESS
-
-    async def _shake(self, line: socket.socket, address: str) -> None:
-        """Make a connection of what was accepted. One that fails is closed by whom it failed."""
-        loop = asyncio.get_running_loop()
-        self._shaking[address] += 1
-        try:
-            with suppress(OSError):
-                await loop.connect_accepted_socket(
-                    self._connection, line, ssl=self._credentials.context, ssl_handshake_timeout=HANDSHAKE_WITHIN
-                )
-        finally:
-            self._shaking[address] -= 1
-
-    def _begin(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _connection(self) -> asyncio.Protocol:
-        """Serve one connection; who says nothing is sent away."""
-        server = self._runner.server
-        if server is None:
-            raise RuntimeError("it is not open")
-        made = server()
-        self._silent.add(made)
-        asyncio.get_running_loop().call_later(FIRST_REQUEST_WITHIN, self._send_away, made)
-        return made
-
-    def _send_away(self, connection: web.RequestHandler) -> None:
-        if connection in self._silent and connection.transport is not None:
-            connection.transport.abort()
-        self._silent.discard(connection)
 
     @web.middleware
     async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._silent.discard(request.protocol)
+        if self._entrance is not None:
+            self._entrance.heard(request.protocol)
         return await handler(request)
 
     async def _status(self, request: web.Request) -> web.StreamResponse:

@@ -12,6 +12,7 @@ from pointsman.lab import instance, world
 from pointsman.lab.attacks.bench import Bench
 from pointsman.lab.attacks.trouble import held, state, swallowing
 from pointsman.lab.wait import until
+from pointsman.tunnels import demand
 
 # Whoever can do one of these could answer for the agent
 _TAKE_OVER = """
@@ -102,14 +103,14 @@ def swallowed_inside(bench: Bench) -> str:
 
 
 def many_leases(bench: Bench) -> str:
-    """Give a holder a tunnel and take it away, again and again."""
+    """Give a holder a tunnel and take it away, again and again. Spares follow demand, and go when it is forgotten."""
     known(bench, "ada")
     before = _size(bench)
     for number in range(12):
         if (said := own(bench, f"cycle-{number}")) != "ROUTE":
             return f"cycle {number}: {said}"
         revoke(bench, f"cycle-{number}")
-    until(lambda: _size(bench) <= before, f"{before} again", within=20)
+    until(lambda: _fits(_size(bench), before), f"{before} again", within=demand.RECENT + 30, every=0.5)
     return f"nothing grew (devices, rules, routes, files: {before})"
 
 
@@ -148,6 +149,10 @@ def known(bench: Bench, tenant: str) -> None:
 def revoke(bench: Bench, tenant: str) -> None:
     """Take a holder's tunnel away."""
     bench.post("/v1/leases/revoke", {"profile": "own", "holder": tenant, "ban": 0})
+
+
+def _fits(size: tuple[int, ...], before: tuple[int, ...]) -> bool:
+    return all(now <= then for now, then in zip(size, before, strict=True))
 
 
 def _size(bench: Bench) -> tuple[int, ...]:

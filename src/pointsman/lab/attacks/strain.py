@@ -15,22 +15,27 @@ from pointsman.lab.wait import until
 
 MOST_OPEN = 8000
 
-# As many transfers at once as are asked for, each of its own connection: megabits a second, all together
+# Seconds in which a bucket that was full is emptied, and then seconds that are measured
+_WARM, _MEASURED = 2.0, 4.0
+# As many transfers at once as are asked for, each of its own connection and without end: megabits a second, all
+# together, of what came in, or of what a device sent
 _TRANSFERS = """
 import encodings.idna, http.client, os, sys, threading, time
-uid, many, size, path, tenant = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
-headers = {"Host": "a.ok.test", "x-tenant": tenant}
+uid, many, way, tenant, device, warm, measured = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
+headers, came = {"Host": "a.ok.test", "x-tenant": tenant}, [0] * many
 os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
-def fetch():
+def fetch(number):
     line = http.client.HTTPConnection("198.51.100.80", 80, timeout=60)
-    if path.startswith("/up"): line.request("POST", path, b"x" * size, headers)
-    else: line.request("GET", f"{path}?bytes={size}", headers=headers)
-    answer = line.getresponse(); answer.read(); assert answer.status == 200
-threads = [threading.Thread(target=fetch) for _ in range(many)]
-begun = time.monotonic()
-for one in threads: one.start()
-for one in threads: one.join()
-print(many * size * 8 / (time.monotonic() - begun) / 1e6)
+    if way == "up": line.request("POST", "/up", iter(lambda: b"x" * 16384, b""), headers)
+    line.request("GET", f"/big?bytes={1 << 40}", headers=headers)
+    answer = line.getresponse(); assert answer.status == 200
+    while data := answer.read1(65536): came[number] += len(data)
+def sent(): return next(int(line.split()[9]) for line in open("/proc/net/dev") if f"{device}:" in line)
+def moved(): return sent() if way == "up" else sum(came)
+for number in range(many): threading.Thread(target=fetch, args=(number,), daemon=True).start()
+time.sleep(float(warm)); before, begun = moved(), time.monotonic()
+time.sleep(float(measured)); print((moved() - before) * 8 / (time.monotonic() - begun) / 1e6)
+sys.stdout.flush(); os._exit(0)
 """
 
 
@@ -77,12 +82,12 @@ def limits_over_restarts(bench: Bench) -> str:
 
 def bandwidth(bench: Bench) -> str:
     """Fetch and send through a profile of 10 Mbit/s, by one connection and by twenty; another profile goes on."""
-    found = {}
-    for name, many, path in (("one down", 1, "/big"), ("twenty down", 20, "/big"), ("twenty up", 20, "/up")):
-        _transfers(bench, 1, 700_000, path, "narrow")  # what the bucket holds
-        found[name] = _transfers(bench, many, 4_000_000 // many, path, "narrow")
-    free = _transfers(bench, 4, 4_000_000, "/big", "free")
-    over = {name: rate for name, rate in found.items() if not 3 < rate < 12}
+    found = {
+        name: _transfers(bench, many, way, "narrow")
+        for name, many, way in (("one down", 1, "down"), ("twenty down", 20, "down"), ("twenty up", 20, "up"))
+    }
+    free = _transfers(bench, 4, "down", "free")
+    over = {name: rate for name, rate in found.items() if not 3 < rate < 11}
     rates = "; ".join(f"{name} {rate:.1f}" for name, rate in found.items())
     return f"{'held' if not over else 'NOT HELD'} ({rates}), {'other free' if free > 20 else 'other held'} ({free:.0f})"
 
@@ -110,8 +115,9 @@ def _granted(bench: Bench, many: int) -> int:
         return sum(client.ask("/few/x", host="api.pay.test").status == 200 for _ in range(many))
 
 
-def _transfers(bench: Bench, many: int, size: int, path: str, tenant: str) -> float:
-    words = ["2002", str(many), str(size), path, tenant]
+def _transfers(bench: Bench, many: int, way: str, tenant: str) -> float:
+    device = next(tunnel["device"] for tunnel in bench.status()["tunnels"] if tunnel["name"] == "direct")
+    words = ["2002", str(many), way, tenant, device, str(_WARM), str(_MEASURED)]
     done = on.run(bench.lab, world.INSTANCE, [sys.executable, "-I", "-c", _TRANSFERS, *words], timeout=60)
     return float(done.stdout or "nan")
 
