@@ -150,8 +150,11 @@ def _refused(node: Node) -> str:
     return ""
 
 
-def _modes(node: Node) -> dict[str, int]:
-    """Return the permissions of the tunnels' files, and of the files that these name."""
+def _modes(node: Node) -> dict[str, int | None]:
+    """Return the permissions of all files with keys that the node file names, or that those name in turn.
+
+    None stands for a file that is not there; of files that may be public, only those are told.
+    """
     names: list[str] = []
 
     def read(path: str) -> str:
@@ -162,7 +165,10 @@ def _modes(node: Node) -> dict[str, int]:
         load_pool(((entry, Place()) for entry in node.entries), read)
     except Invalid:
         pass  # what is wrong with the files is for `up` to say; here it is who may read them
-    return {name: Path(name).stat().st_mode & 0o777 for name in names if Path(name).exists()}
+    names += [name for gateway in node.gateways for name in (gateway.key, gateway.secret) if name]
+    public = [name for gateway in node.gateways for name in (gateway.ca, gateway.certificate)]
+    found = {name: Path(name).stat().st_mode & 0o777 if Path(name).exists() else None for name in names}
+    return found | {name: None for name in public if not Path(name).exists()}
 
 
 def _text(path: Path) -> str:

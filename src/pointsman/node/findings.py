@@ -69,11 +69,13 @@ def stacked_findings(links: Iterable[Mapping[str, object]], uplinks: Iterable[st
     return found or [Finding("stacked uplinks", "ok", "none")]
 
 
-def file_findings(modes: Mapping[str, int]) -> list[Finding]:
-    """Judge the permissions of files that hold keys, by their paths."""
+def file_findings(modes: Mapping[str, int | None]) -> list[Finding]:
+    """Judge the permissions of files that hold keys, by their paths; None where there is no such file."""
     found = []
     for path, mode in sorted(modes.items()):
-        if mode & _OTHERS:
+        if mode is None:
+            found.append(Finding("key files", "problem", f"there is no file `{path}`, which the node file names"))
+        elif mode & _OTHERS:
             found.append(Finding("key files", "problem", f"`{path}` is open to all users; try: chmod 600 {path}"))
         elif mode & _GROUP:
             found.append(Finding("key files", "warning", f"`{path}` is open to its group; try: chmod 600 {path}"))

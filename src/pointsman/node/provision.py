@@ -147,7 +147,7 @@ class Provision:
         """Have a tunnel with new keys take this one's place; return its name."""
         one = self._workshop.made.get(tunnel)
         if one is None or one.holder is None or one.leaving is not None:
-            raise ValueError(f"`{tunnel}` is no tunnel that somebody holds")
+            raise ValueError(f"`{tunnel}` is no tunnel that somebody holds; see `pointsman leases list`")
         await self._replace(one, "somebody asked for new keys")
         after = self._of(one.holder)
         if after is None or after.name == tunnel:

@@ -106,5 +106,13 @@ def test_every_open_file_is_named() -> None:
     assert [one.detail.partition(" is")[0] for one in found] == ["`/a`", "`/b`"]
 
 
+def test_a_file_that_is_not_there_is_a_problem() -> None:
+    found = file_findings({"/a": None, "/b": 0o600})
+
+    assert [(one.level, one.detail) for one in found] == [
+        ("problem", "there is no file `/a`, which the node file names")
+    ]
+
+
 def test_without_files_there_is_nothing_to_close() -> None:
     assert file_findings({}) == [Finding("key files", "ok", "none")]
