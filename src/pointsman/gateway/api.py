@@ -82,8 +82,14 @@ class Door:
         if self._credentials.refresh() and self._runner.server is not None:
             await asyncio.gather(*(one.shutdown(ANSWER_WITHIN) for one in self._runner.server.connections))
 
-    async def tend(self, log: Log) -> None:
-        """Look after the certificates, until cancelled. What cannot be used is told, and what was there stays."""
+    async def run(self, log: Log) -> None:
+        """Let nodes in until cancelled, and look after the certificates."""
+        if self._entrance is None:
+            raise RuntimeError("it is not open")
+        await asyncio.gather(self._entrance.run(), self._tend(log))
+
+    async def _tend(self, log: Log) -> None:
+        """Read certificates again and again. What cannot be used is told, and what was there stays."""
         while True:
             await asyncio.sleep(REFRESH_EVERY)
             try:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,10 +100,7 @@ async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:
             await door.open()
         (paths.runtime / "ready").write_text(str(os.getpid()))
         log.event("the gateway serves", name=keeper.gateway.name, tunnels=len(keeper.state.grants))
-        tending = asyncio.create_task(door.tend(log)) if door else None
-        await keeper.run()
-        if tending:
-            tending.cancel()
+        await _first_to_end(keeper.run(), *([door.run(log)] if door else []))
     finally:
         for path in (paths.runtime / "ready", paths.control):
             with suppress(FileNotFoundError):
@@ -112,3 +109,13 @@ async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:
             await door.close()
         await runner.cleanup()
     log.event("the gateway ends")
+
+
+async def _first_to_end(*works: Coroutine[object, object, None]) -> None:
+    """Return when one of these ends. A bug in one ends the gateway: what it does alone would be done by nobody."""
+    tasks = [asyncio.create_task(work) for work in works]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    for task in done:
+        task.result()

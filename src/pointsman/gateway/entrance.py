@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -27,43 +27,52 @@ class Entrance:
         self._context = context
         self._silent: set[web.RequestHandler] = set()
         self._shaking: Counter[str] = Counter()
+        self._doors: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self, address: str, port: int) -> None:
-        """Take connections to this address from now on; raise `Fault` where that cannot be."""
+        """Listen at this address; raise `Fault` where that cannot be."""
         try:
             door = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         except OSError as error:
             raise Fault("api-listen", f"listen on `{address}` port {port}", str(error)) from error
         door.setblocking(False)
-        self._begin(self._accept(door))
+        self._doors.append(door)
+
+    async def run(self) -> None:
+        """Take connections until cancelled."""
+        await asyncio.gather(*map(self._accept, self._doors))
 
     def heard(self, connection: web.RequestHandler) -> None:
         """Note that a connection has asked something."""
         self._silent.discard(connection)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Listen no longer."""
         for task in self._tasks:
             task.cancel()
+        for door in self._doors:
+            door.close()
 
     async def _accept(self, door: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with door:
-            while True:
-                try:
-                    line, (address, *_) = await loop.sock_accept(door)
-                except OSError:  # it ended meanwhile, or there are no descriptors left
-                    await asyncio.sleep(RETRY)
-                    continue
-                if self._admits(address):
-                    self._begin(self._shake(line, address))
-                else:
-                    line.close()
+        while True:
+            try:
+                line, (address, *_) = await loop.sock_accept(door)
+            except OSError:  # it ended meanwhile, or there are no descriptors left
+                await asyncio.sleep(RETRY)
+                continue
+            if self._admits(address):
+                task = asyncio.create_task(self._shake(line, address))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
+                line.close()
 
     def _admits(self, address: str) -> bool:
-        there = [one.transport for one in self._server.connections if one.transport is not None]
-        known = Counter(str(transport.get_extra_info("peername")[0]) for transport in there) + self._shaking
+        # one that ends just now knows its address no more
+        names = [one.transport.get_extra_info("peername") for one in self._server.connections if one.transport]
+        known = Counter(name[0] for name in names if name) + self._shaking
         return known.total() < MOST_CONNECTIONS and known[address] < MOST_OF_ONE_ADDRESS
 
     async def _shake(self, line: socket.socket, address: str) -> None:
@@ -92,11 +101,6 @@ class Entrance:
         if connection in self._silent and connection.transport is not None:
             connection.transport.abort()
         self._silent.discard(connection)
-
-    def _begin(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _spoken(line: socket.socket) -> None:

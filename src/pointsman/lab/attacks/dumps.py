@@ -46,24 +46,30 @@ def files(lab: Lab) -> Dump:
 
 def named(dump: Dump) -> Dump:
     """Return a dump with marks, tables and priorities named after the device they lead to: numbers are given anew."""
-    names: dict[str, str] = {}
     tables = {
-        route["table"]: route["dev"]
+        route["table"]: f"<{route['dev']}>"
         for route in map(json.loads, dump["routes"])
         if route.get("table", "").isdigit() and "dev" in route
     }
+    priorities: dict[int, str] = {}
+    marks: dict[str, str] = {}
     for rule in map(json.loads, dump["rules"]):
         if "fwmark" in rule:
-            mark, device = int(rule["fwmark"], 16), tables.get(rule["table"], "direct")
-            words = (f"{mark:#x}", f"{mark:#010x}", f"{mark}", f"{mark:08x}", str(rule["priority"]))
-            names |= dict.fromkeys(words, f"<{device}>")
-            if rule["table"] in tables:
-                names[rule["table"]] = f"<{device}>"
-    pattern = re.compile(r"(?<![0-9a-zA-Z])(" + "|".join(sorted(names, key=len, reverse=True)) + r")(?![0-9a-zA-Z])")
-    return {
-        name: tuple(sorted(pattern.sub(lambda found: names[found[1]], line) for line in lines)) if names else lines
-        for name, lines in dump.items()
-    }
+            mark, device = int(rule["fwmark"], 16), tables.get(rule["table"], "<direct>")
+            priorities[rule["priority"]] = device
+            marks |= dict.fromkeys((f"{mark:#x}", f"{mark:#010x}", f"{mark}", f"{mark:08x}"), device)
+    pattern = re.compile(r"(?<![0-9a-zA-Z])(" + "|".join(sorted(marks, key=len, reverse=True)) + r")(?![0-9a-zA-Z])")
+
+    def renamed(line: str) -> str:
+        # a table and a priority may have the same number, so each is looked for where it stands
+        item = json.loads(line)
+        for field, names in (("table", tables), ("priority", priorities)):
+            if item.get(field) in names:
+                item[field] = names[item[field]]
+        line = json.dumps(item, sort_keys=True)
+        return pattern.sub(lambda found: marks[found[1]], line) if marks else line
+
+    return {name: lines if name == "settings" else tuple(sorted(map(renamed, lines))) for name, lines in dump.items()}
 
 
 def difference(before: Dump, after: Dump) -> str:

@@ -105,6 +105,7 @@ def swallowed_inside(bench: Bench) -> str:
 def many_leases(bench: Bench) -> str:
     """Give a holder a tunnel and take it away, again and again. Spares follow demand, and go when it is forgotten."""
     known(bench, "ada")
+    until(lambda: _at_rest(bench), "spares are back", within=20, every=0.5)
     before = _size(bench)
     for number in range(12):
         if (said := own(bench, f"cycle-{number}")) != "ROUTE":
@@ -149,6 +150,14 @@ def known(bench: Bench, tenant: str) -> None:
 def revoke(bench: Bench, tenant: str) -> None:
     """Take a holder's tunnel away."""
     bench.post("/v1/leases/revoke", {"profile": "own", "holder": tenant, "ban": 0})
+
+
+def _at_rest(bench: Bench) -> bool:
+    """Say whether nobody leaves and one spare waits at each gateway, as when nobody has asked for any lately."""
+    with bench.line() as line:
+        told = line.get("/v1/leases").json()
+    up = all(one["state"] == "up" for one in bench.status()["tunnels"])
+    return up and not told["leaving"] and len(told["spares"]) == len(world.GATEWAYS)
 
 
 def _fits(size: tuple[int, ...], before: tuple[int, ...]) -> bool:

@@ -17,24 +17,27 @@ MOST_OPEN = 8000
 
 # Seconds in which a bucket that was full is emptied, and then seconds that are measured
 _WARM, _MEASURED = 2.0, 4.0
-# As many transfers at once as are asked for, each of its own connection and without end: megabits a second, all
+_ENDLESS = 1 << 34
+# As many transfers at once as are asked for, each of its own connection: megabits a second, all
 # together, of what came in, or of what a device sent
 _TRANSFERS = """
 import encodings.idna, http.client, os, sys, threading, time
-uid, many, way, tenant, device, warm, measured = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
+uid, many, way, tenant, device, size, warm, measured = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
 headers, came = {"Host": "a.ok.test", "x-tenant": tenant}, [0] * many
 os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 def fetch(number):
     line = http.client.HTTPConnection("198.51.100.80", 80, timeout=60)
     if way == "up": line.request("POST", "/up", iter(lambda: b"x" * 16384, b""), headers)
-    line.request("GET", f"/big?bytes={1 << 40}", headers=headers)
+    line.request("GET", f"/big?bytes={size}", headers=headers)
     answer = line.getresponse(); assert answer.status == 200
     while data := answer.read1(65536): came[number] += len(data)
 def sent(): return next(int(line.split()[9]) for line in open("/proc/net/dev") if f"{device}:" in line)
 def moved(): return sent() if way == "up" else sum(came)
-for number in range(many): threading.Thread(target=fetch, args=(number,), daemon=True).start()
+threads = [threading.Thread(target=fetch, args=(number,), daemon=True) for number in range(many)]
+for one in threads: one.start()
 time.sleep(float(warm)); before, begun = moved(), time.monotonic()
-time.sleep(float(measured)); print((moved() - before) * 8 / (time.monotonic() - begun) / 1e6)
+for one in threads: one.join(max(0, begun + float(measured) - time.monotonic()))
+print((moved() - before) * 8 / (time.monotonic() - begun) / 1e6)
 sys.stdout.flush(); os._exit(0)
 """
 
@@ -86,7 +89,7 @@ def bandwidth(bench: Bench) -> str:
         name: _transfers(bench, many, way, "narrow")
         for name, many, way in (("one down", 1, "down"), ("twenty down", 20, "down"), ("twenty up", 20, "up"))
     }
-    free = _transfers(bench, 4, "down", "free")
+    free = _transfers(bench, 4, "down", "free", size=4_000_000, warm=0)
     over = {name: rate for name, rate in found.items() if not 3 < rate < 11}
     rates = "; ".join(f"{name} {rate:.1f}" for name, rate in found.items())
     return f"{'held' if not over else 'NOT HELD'} ({rates}), {'other free' if free > 20 else 'other held'} ({free:.0f})"
@@ -115,9 +118,9 @@ def _granted(bench: Bench, many: int) -> int:
         return sum(client.ask("/few/x", host="api.pay.test").status == 200 for _ in range(many))
 
 
-def _transfers(bench: Bench, many: int, way: str, tenant: str) -> float:
+def _transfers(bench: Bench, many: int, way: str, tenant: str, size: int = _ENDLESS, warm: float = _WARM) -> float:
     device = next(tunnel["device"] for tunnel in bench.status()["tunnels"] if tunnel["name"] == "direct")
-    words = ["2002", str(many), way, tenant, device, str(_WARM), str(_MEASURED)]
+    words = ["2002", str(many), way, tenant, device, str(size), str(warm), str(_MEASURED)]
     done = on.run(bench.lab, world.INSTANCE, [sys.executable, "-I", "-c", _TRANSFERS, *words], timeout=60)
     return float(done.stdout or "nan")
 

@@ -37,7 +37,7 @@ class Origin:
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         path = scope["path"]
         if path == "/big":
-            await _send_bytes(send, int(query.get("bytes", "0")))
+            await _send_bytes(receive, send, int(query.get("bytes", "0")))
             return
         length = await _drain(receive)
         status = int(path.removeprefix("/status/")) if path.startswith("/status/") else 200
@@ -86,12 +86,21 @@ async def _drain(receive: Any) -> int:
             return length
 
 
-async def _send_bytes(send: Any, length: int) -> None:
+async def _send_bytes(receive: Any, send: Any, length: int) -> None:
+    """Send so many bytes, or fewer to somebody who has gone."""
+    gone = asyncio.create_task(_gone(receive))
     headers = [(b"content-type", b"application/octet-stream"), (b"content-length", str(length).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    while length > 0:
+    while length > 0 and not gone.done():
         await send({"type": "http.response.body", "body": _CHUNK[:length], "more_body": length > len(_CHUNK)})
         length -= len(_CHUNK)
+        await asyncio.sleep(0)  # to somebody who has gone, nothing waits
+    gone.cancel()
+
+
+async def _gone(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lifespan(receive: Any, send: Any) -> None:
