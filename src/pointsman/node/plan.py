@@ -65,8 +65,8 @@ def make_plan(
     """
     policy = trees.policy
     pooled = [profile for profile in policy.profiles if profile.holding is None]
-    made = holdings.names
-    assignment = assign(pooled, [tunnel for tunnel in tunnels if tunnel.name not in made], memory.leases, memory.stays)
+    pool = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
+    assignment = assign(pooled, pool, memory.leases, memory.stays)
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
     held = held_lanes(policy, holdings, by_name)
     chosen = {
@@ -96,7 +96,7 @@ def make_plan(
         name: fresh.get(name) or why_none(selection) for name, selection in assignment.selections.items()
     }
     modes = ((Mode.HTTP, node.http), (Mode.AUTO, node.auto), (Mode.TCP, plain_ports(node)))
-    carriers = [f"{p.name}@{t.name}" for p in pooled for t in tunnels if not misfit(t, p)]
+    carriers = [f"{p.name}@{t.name}" for p in pooled for t in pool if not misfit(t, p)]
     ports = entry_ports.plan(
         with_workloads(trees.uids, policy, holders),
         carriers,

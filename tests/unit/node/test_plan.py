@@ -15,6 +15,7 @@ from pointsman.model.entry import Mode
 from pointsman.model.profile import Level, OnFailure, Selector
 from pointsman.model.tunnel import Endpoint, Entry, Kind, Lane, Lease, State, Tunnel
 from pointsman.node.config import Node, load_node
+from pointsman.node.holdings import Holdings
 from pointsman.node.memory import Memory
 from pointsman.node.plan import Plan, closed_guard, make_plan, plain_ports
 from pointsman.node.trees import Trees, compile_trees
@@ -176,6 +177,16 @@ def test_every_user_that_a_rule_names_has_entries_of_its_own() -> None:
 
     assert {entry.uid for entry in entries} == {None, 1000}
     assert {entry.mode for entry in entries} == {Mode.HTTP, Mode.AUTO, Mode.TCP}
+
+
+def test_tunnels_made_for_holders_have_no_entries_of_the_profiles_of_the_pool() -> None:
+    made = tuple(replace(C, name=f"gw-{number}", table=7200 + number) for number in range(120))
+    holdings = Holdings(names=frozenset(one.name for one in made))
+
+    found = make_plan(node(), trees(), (*ALL, *made), Memory(), SETTINGS, holdings=holdings)
+
+    assert found.memory.entries == plan(*ALL).memory.entries
+    assert found.envoy.listeners == plan(*ALL).envoy.listeners
 
 
 def test_observed_only_http_is_captured_and_nothing_is_held() -> None:
