@@ -116,4 +116,4 @@ def plain(text: str) -> str:
 
 def _cell(cell: object) -> Text:
     text = plain("" if cell is None else str(cell))
-    return Text(text, style=STATES.get(text, "red" if text in {"failed", "gone", "DIFFERS"} else ""))
+    return Text(text, style=STATES.get(text, "red" if text in {"failed", "gone", "stuck", "DIFFERS"} else ""))

@@ -99,7 +99,7 @@ class Agent:
         probing = asyncio.create_task(self._prober.run())
         while not self._ended.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), EVERY if self.ready else WHILE_STARTING)
+                await asyncio.wait_for(self._stirred.wait(), self._pause)
             self._stirred.clear()
             async with self._lock:
                 if not self._ended.is_set():  # it may have gone down while the lock was awaited
@@ -199,6 +199,7 @@ class Agent:
             self.node,
             self._trees.policy,
             self._steering.plan,
+            self._steering.stuck,
             self._tunnels(),
             {s.name: self._fleet.handshake_age(s.name) for s in self._tunnels()},
             self._pulses,
@@ -206,7 +207,7 @@ class Agent:
             self._prover.ledger.tally,
             counters,
             self._host.proxy_pid(),
-            [*self.warnings, *self._host.unqueued, *self._names.warnings(self.policy)],
+            [*self.warnings, *self._stuck, *self._host.unqueued, *self._names.warnings(self.policy)],
             boot_time(),
         ) | {"names": self._names.told(self.policy), "turn": asdict(self._looked)}
 
@@ -233,7 +234,7 @@ class Agent:
             self.provision.turn()
         if now < self._look_at and await self._settled():
             return
-        self._look_at = now + (EVERY if self.ready else WHILE_STARTING)
+        self._look_at = now + self._pause
         await self._fleet.turn()
         try:
             self.provision.used(await asyncio.to_thread(self._busy.look, self._host, self._steering.lanes))
@@ -260,9 +261,8 @@ class Agent:
     async def _settled(self) -> bool:
         try:
             await self._settle()
-        except Fault as fault:
-            self._log.fault(fault)
-            self._steering.plan = None
+        except (Fault, Invalid) as failed:
+            self._log.fault(_fault(failed))
             return False
         return True
 
@@ -278,8 +278,12 @@ class Agent:
     async def _settle_next(self) -> None:
         async with self._lock:
             self._next = None
-            if not self._ended.is_set():
+            if self._ended.is_set():
+                return
+            try:
                 await self._settle(lanes_only=True)
+            except Invalid as invalid:
+                raise _fault(invalid) from invalid
 
     async def _settle(self, lanes_only: bool = False) -> None:
         trees, holdings = self._names.placed(self._trees), self.provision.holdings
@@ -289,7 +293,7 @@ class Agent:
 
     async def _prove(self) -> None:
         """Hold what is there against what was put in place last, before that changes."""
-        if self._steering.plan is None:
+        if self._steering.plan is None or self._steering.stuck:
             self._prover.blind("the host was not as it should be")
             return
         unheld = "observed only: nothing was held back" if self.memory.observe else ""
@@ -302,6 +306,15 @@ class Agent:
             self._log.fault(fault)
             self._prover.blind(str(fault))
 
+    @property
+    def _pause(self) -> float:
+        return EVERY if self.ready or self._steering.stuck else WHILE_STARTING
+
+    @property
+    def _stuck(self) -> list[str]:
+        why = self._steering.stuck
+        return [f"the last turn failed: {why}; what was put in place before goes on"] if why else []
+
     def _remember(self, memory: memories.Memory) -> None:
         if memory != self.memory:
             memories.keep(self.paths.memory, memory)
@@ -313,3 +326,10 @@ class Agent:
 
     def _tunnels(self) -> tuple[Tunnel, ...]:
         return self._fleet.tunnels({name: self.memory.tables.get(name, 0) for name in self._fleet.kinds})
+
+
+def _fault(failed: Fault | Invalid) -> Fault:
+    """Return as a fault that what there should be does not fit: a turn that asks for it is tried again."""
+    if isinstance(failed, Fault):
+        return failed
+    return Fault(failed.problems[0].label, "work out what there should be", str(failed))

@@ -138,7 +138,9 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         form = NodeDocument.model_validate(plain(document.root))
     except ValidationError as error:
         raise Invalid([*document.problems, *_form_problems(document, error)]) from error
-    found = [*document.problems, *_reference_problems(document, form), *gateway_problems(document, form.gateways)]
+    others = len(form.tunnels) + form.leases.node
+    found = [*document.problems, *_reference_problems(document, form)]
+    found += gateway_problems(document, form.gateways, others)
     proxy, tunnels = _uid(form.users.proxy), _uid(form.users.tunnels)
     exempt = [_uid(user) for user in form.users.exempt]
     found += _user_problems(document, proxy, tunnels, exempt)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.model.tunnel import Lease
 from pointsman.system.clock import boot_id
 from pointsman.system.files import replace_file
@@ -41,7 +42,7 @@ def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, i
     """Return numbers for all that is wanted; what is known keeps its number.
 
     Numbers rise, so that one just given up is not the next one given out; names no longer wanted are
-    forgotten only when the span is used up. Raises ValueError when even that does not make room.
+    forgotten only when the span is used up. Raises `Invalid` when even that does not make room.
     """
     first, last = span
     names = tuple(dict.fromkeys(wanted))
@@ -52,7 +53,9 @@ def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, i
     numbers = {name: number for name, number in known.items() if name in names}
     free = [number for number in range(first, last + 1) if number not in numbers.values()]
     if len(free) < len(missing):
-        raise ValueError(f"{len(names)} are wanted, and there is room for {last - first + 1}")
+        what = f"{len(names)} tunnels, or profiles on tunnels, are wanted, and there is room for {last - first + 1}"
+        hint = "let `leases` and `spares` be fewer, or let profiles of holders fit fewer tunnels"
+        raise Invalid([Problem(Place(), "too-many-tunnels", what, hint)])
     return numbers | dict(zip(missing, free, strict=False))
 
 

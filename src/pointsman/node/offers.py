@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pointsman.model.gateway import Gateway
 from pointsman.model.problem import Problem
 from pointsman.model.profile import Level
+from pointsman.model.routing import TABLES
 from pointsman.model.tunnel import Kind
 from pointsman.policy.document import Document
 from pointsman.policy.profiles import bandwidth
@@ -73,8 +74,14 @@ def gateway(offer: GatewayOffer, folder: Path) -> Gateway:
     )
 
 
-def gateway_problems(document: Document, offers: Sequence[GatewayOffer]) -> Iterator[Problem]:
-    """Yield what is wrong with the gateways, each at its place."""
+def gateway_problems(document: Document, offers: Sequence[GatewayOffer], others: int) -> Iterator[Problem]:
+    """Yield what is wrong with the gateways, each at its place. Beside spare tunnels there may be so many `others`."""
+    spares = sum(offer.spares.most for offer in offers)
+    if offers and spares + others > len(TABLES):
+        what = (
+            f"{spares} spare tunnels, and {others} of the pool and of holders, are more than the {len(TABLES)} that fit"
+        )
+        yield Problem(document.find("gateways"), "too-many-tunnels", what, "let `spares` or `leases` be fewer")
     names = [offer.name for offer in offers]
     for i, offer in enumerate(offers):
         if offer.name in names[:i]:

@@ -23,6 +23,7 @@ def status(
     node: Node,
     policy: Policy,
     plan: Plan | None,
+    stuck: str,
     tunnels: tuple[Tunnel, ...],
     handshakes: Mapping[str, float | None],
     pulses: Mapping[str, Pulse],
@@ -33,12 +34,15 @@ def status(
     warnings: Iterable[str],
     now: float,
 ) -> dict[str, Any]:
-    """Return what is enforced now. Times are in seconds, `now` by the boot-time clock."""
+    """Return what is enforced now. Times are in seconds, `now` by the boot-time clock.
+
+    `stuck` says why the last turn failed; it is empty otherwise.
+    """
     holders = {lease.tunnel: lease.holder for lease in plan.memory.leases} if plan else {}
     refused = sum(count for (_, profile, _, code), count in tally.requests.items() if not profile)
     return {
         "node": node.name,
-        "state": _state(plan, memory, now),
+        "state": _state(plan, stuck, memory, now),
         "policy": {"name": policy.name, "version": policy.version, "rules": len(policy.rules)},
         "proxy": {"pid": proxy},
         "confirm_within": None if memory.confirm_by is None else round(memory.confirm_by - now, 1),
@@ -166,9 +170,11 @@ def _probe(tunnel: Tunnel, pulses: Mapping[str, Pulse]) -> dict[str, Any] | None
     return {"address": tunnel.probe, "loss": pulse.loss, "latency": pulse.latency, "jitter": pulse.jitter}
 
 
-def _state(plan: Plan | None, memory: Memory, now: float) -> str:
+def _state(plan: Plan | None, stuck: str, memory: Memory, now: float) -> str:
     if memory.glass_until is not None and memory.glass_until > now:
         return "break-glass"
+    if stuck:
+        return "stuck"
     if plan is None:
         return "closed"
     return "observe" if memory.observe else "open"

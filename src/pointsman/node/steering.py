@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.resources import Resource
+from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid
 from pointsman.model.routing import MAIN
 from pointsman.model.tunnel import Kind, Lane, Tunnel
 from pointsman.node import memory as memories
@@ -36,12 +38,16 @@ class Asked:
 
 
 class Steering:
-    """The plan in force, and the way from one to the next. `remember` keeps numbers before anything has them."""
+    """The plan in force, and the way from one to the next. `remember` keeps numbers before anything has them.
+
+    `stuck` says why the way to the next one failed: the plan is still the one before, and the host may be between them.
+    """
 
     def __init__(
         self, node: Node, paths: Paths, host: Host, fleet: Fleet, log: Log, remember: Callable[[Memory], None]
     ) -> None:
         self.plan: Plan | None = None
+        self.stuck = ""
         self.lanes: tuple[Lane, ...] = ()
         self._node = node
         self._settings = settings(node, paths)
@@ -62,6 +68,23 @@ class Steering:
         lanes_only: bool = False,
     ) -> tuple[Tunnel, ...]:
         """Put in force what there is now; return the tunnels as they were seen. With `lanes_only` routes stay as is."""
+        try:
+            tunnels = await self._steer(trees, memory, holdings, pulses, ready, lanes_only)
+        except (Fault, Invalid) as failed:
+            self.stuck = str(failed)
+            raise
+        self.stuck = ""
+        return tunnels
+
+    async def _steer(
+        self,
+        trees: Trees,
+        memory: Memory,
+        holdings: Holdings,
+        pulses: Mapping[str, Pulse],
+        ready: bool,
+        lanes_only: bool,
+    ) -> tuple[Tunnel, ...]:
         now, kinds = time.monotonic(), self._fleet.kinds
         if self._moving is None:
             self._moving = Moving(self._host, memory.stays, now)

@@ -199,6 +199,14 @@ def test_what_a_gateway_promises_is_what_its_tunnels_can_give(
     assert problems(tmp_path, gateways=[{**GATEWAY, **fields}]) == [label]
 
 
+def test_spare_tunnels_leave_room_for_the_pool_and_for_holders(tmp_path: Path) -> None:
+    spare = [{**GATEWAY, "name": name, "level": "strong", "spares": {"most": 350}} for name in ("a", "b")]
+
+    assert problems(tmp_path, gateways=spare, leases={"node": 200}) == ["too-many-tunnels"]  # and `direct`
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "gateways": spare, "leases": {"node": 199}}))
+    assert [one.most for one in load_node(tmp_path / "node.yaml").gateways] == [350, 350]
+
+
 def test_the_secret_of_a_gateway_counts_from_the_folder_of_the_file(tmp_path: Path) -> None:
     quantum = {**GATEWAY, "level": "quantum", "secret": "gw.secret"}
     (tmp_path / "node.yaml").write_text(yaml.safe_dump({**GOOD, "gateways": [quantum]}))

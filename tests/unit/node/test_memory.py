@@ -4,6 +4,7 @@ import pytest
 
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid
 from pointsman.model.tunnel import Lease
 from pointsman.node.memory import Memory, keep, numbered, recall
 
@@ -49,8 +50,8 @@ def test_numbers_come_round_when_the_span_is_used_up_and_keep_those_in_use() -> 
     assert numbered({"a": 2, "b": 3}, ["b", "c"], (2, 3)) == {"b": 3, "c": 2}
 
 
-def test_more_names_than_numbers_is_an_error() -> None:
-    with pytest.raises(ValueError, match="3 are wanted, and there is room for 2"):
+def test_more_names_than_numbers_are_a_problem() -> None:
+    with pytest.raises(Invalid, match="3 tunnels, or profiles on tunnels, are wanted, and there is room for 2"):
         numbered({}, ["a", "b", "c"], (2, 3))
 
 

@@ -1,0 +1,129 @@
+"""What the agent says and keeps when a turn fails."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pointsman.model.connection import Connection
+from pointsman.model.fault import Fault
+from pointsman.model.tunnel import Kind, Lane
+from pointsman.node import memory as memories
+from pointsman.node.agent import Agent
+from pointsman.node.applied import Source
+from pointsman.node.fleet import Fleet
+from pointsman.node.paths import Paths, prepare
+from pointsman.node.plan import Plan
+from pointsman.system.log import Log
+from pointsman.tunnels.pool import Pool, Supply
+from pointsman.tunnels.port import DirectSpec
+from tests.unit.node.test_fleet import Driver
+from tests.unit.node.test_plan import node, trees
+
+
+class Kernel:
+    """A host that is a list of plans; `refuses` says why it takes no other, empty where it does."""
+
+    unqueued = ()
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+        self.refuses = ""
+
+    def apply(self, plan: Plan, glass: int) -> None:
+        if self.refuses:
+            raise Fault("nft", "put the guard in place", self.refuses)
+        self.plans.append(plan)
+
+    def cut(self, lost: Iterable[object]) -> None: ...
+
+    def end(self, lanes: Iterable[Lane]) -> None: ...
+
+    def idle(self, lanes: Iterable[Lane]) -> set[Lane]:
+        return set(lanes)
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        return {}
+
+    def cut_off(self) -> list[Connection]:
+        return []
+
+    def proxy_pid(self) -> int | None:
+        return 1
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> tuple[Agent, Kernel]:
+    paths, kernel = Paths(tmp_path, tmp_path), Kernel()
+    prepare(paths)
+    pool = Pool(tuple(Supply(entry, DirectSpec("eth0")) for entry in node().entries))
+    fleet = Fleet(pool, {Kind.DIRECT: Driver()}, tmp_path, 64002, dict)
+    agent: Any = Agent(node(), paths, kernel, fleet, Source("p", b"", (), ""), trees(), Log())
+    return agent, kernel
+
+
+def moved(told: str) -> int:
+    return told.count("profile moved")
+
+
+def test_a_turn_that_failed_leaves_the_plan_in_force_and_is_told(
+    world: tuple[Agent, Kernel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent, kernel = world
+
+    async def turns() -> list[Any]:
+        said = []
+        for kernel.refuses in ("", "no memory", ""):
+            said.append((await agent._settled(), agent.status(), moved(capsys.readouterr().err)))
+        return said
+
+    good, bad, again = asyncio.run(turns())
+
+    assert [(ok, told["state"]) for ok, told, _ in (good, bad, again)] == [
+        (True, "open"),
+        (False, "stuck"),
+        (True, "open"),
+    ]
+    assert bad[1]["profiles"] == good[1]["profiles"]
+    assert bad[1]["warnings"] == [
+        "the last turn failed: put the guard in place: no memory; what was put in place before goes on"
+    ]
+    assert again[1]["warnings"] == []
+    assert (good[2] > 0, again[2]) == (True, 0)
+
+
+def test_nothing_is_proven_between_two_plans(world: tuple[Agent, Kernel], monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, kernel = world
+    blind: list[str] = []
+    monkeypatch.setattr(agent._prover, "turn", lambda look: None)
+    monkeypatch.setattr(agent._prover, "blind", blind.append)
+
+    async def turns() -> None:
+        for kernel.refuses in ("", "no memory", ""):
+            await agent._settled()
+            await agent._prove()
+
+    asyncio.run(turns())
+
+    assert blind == ["the host was not as it should be"]
+
+
+def test_more_tunnels_than_there_are_numbers_end_no_turn_and_no_agent(
+    world: tuple[Agent, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, kernel = world
+    put = agent._settle_lanes
+
+    async def turns() -> tuple[bool, str]:
+        assert await agent._settled()
+        monkeypatch.setattr(memories, "TABLES", (7100, 7099))
+        agent.memory = memories.Memory()
+        with pytest.raises(Fault, match="there is room for 0") as fault:
+            await put()
+        return await agent._settled(), fault.value.label
+
+    assert asyncio.run(turns()) == (False, "too-many-tunnels")
+    assert agent.status()["state"] == "stuck"
+    assert len(kernel.plans) == 1
