@@ -65,11 +65,14 @@ class Host:
         netlink.apply_routing(step for step in steps if isinstance(step, Drop))
         self._stands = (plan.routing, plan.guard, glass > 0)
 
-    def cut(self, sources: Iterable[str]) -> None:
-        """End what was sent from these addresses of lost tunnels: it would wait for answers that cannot come."""
-        lost = frozenset(sources)
+    def cut(self, lanes: Iterable[Lane]) -> None:
+        """End what is under way on these lanes of lost tunnels: it would wait for answers that cannot come.
+
+        A lane that goes on from another address keeps its mark, and tunnels may have equal addresses: both count.
+        """
+        lost = {(lane.mark, source) for lane in lanes for source in lane.sources}
         if lost:
-            ended = [one for one in connections.standing() if one.local in lost]
+            ended = [one for one in connections.standing() if (one.mark & MASK, one.local) in lost]
             connections.reset(ended)
             self._cut_off += ended
 

@@ -154,7 +154,7 @@ def sum_up(intervals: Iterable[Interval], since: float, until: float, unreadable
     if until > reached + FRESH:
         unknown.append(f"nobody looked for {until - reached:.0f} s from {_at(reached)}")
     unknown += [
-        f"{counts['unknown']} requests through {lane or 'no lane'}: it is not known what should carry them"
+        f"{counts['unknown']} requests through {lane or 'no lane'}: it is not known what carried them"
         for lane, counts in lanes.items()
         if counts["unknown"]
     ]

@@ -42,14 +42,15 @@ class Moving:
         """Return those of these lanes whose time is not over."""
         return tuple(lane for lane in lanes if self._draining.get(lane, math.inf) > now)
 
-    async def cut(self, tunnels: Iterable[Tunnel]) -> list[str]:
-        """End what waits for answers of tunnels that carry no more, and return what was sent from there.
+    async def cut(self, tunnels: Iterable[Tunnel], lanes: Iterable[Lane]) -> list[Lane]:
+        """End what waits for answers of tunnels that carry no more, and return those of these lanes that are theirs.
 
         It goes by the next lane, as its route says, before any plan is made.
         """
         alive = [t for t in tunnels if t.state.carries or t.state is State.DRAINING]
         carrying = {t.name: t.sources for t in alive if t.kind is not Kind.DIRECT}
-        lost = [source for name, were in self._carrying.items() if carrying.get(name) != were for source in were]
+        gone = {name for name, were in self._carrying.items() if carrying.get(name) != were}
+        lost = [lane for lane in lanes if lane.tunnel in gone]
         await asyncio.to_thread(self._host.cut, lost)
         self._carrying = carrying
         return lost

@@ -16,7 +16,7 @@ from pointsman.node.narrowing import Narrowing
 from pointsman.node.paths import Paths
 from pointsman.node.plan import SHIFT, Plan
 from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, detour, escape, escaped, judge, packets_of
-from pointsman.node.records import Decided, Pair
+from pointsman.node.records import Decided, Pair, decided
 from pointsman.policy.diagram import Compiled
 from pointsman.system import connections, devices, netlink
 from pointsman.system.log import Log
@@ -51,8 +51,7 @@ class Prover:
         self.balances: tuple[balance.Balance, ...] = ()
         self._node, self._file, self._host, self._log = node, paths.evidence, host, log
         self._lanes: tuple[Lane, ...] = ()
-        self._sources: dict[str, frozenset[str]] = {}
-        self._sources_before = self._sources
+        self._lanes_before: tuple[Lane, ...] = ()
         self._lanes_changed = time.monotonic()
         self._carried: dict[Pair, frozenset[str]] = {}
         self._suspects: frozenset[bytes] = frozenset()
@@ -85,7 +84,7 @@ class Prover:
         self._learn_lanes(look.plan)
         if look.open:
             self.standing, self._carried, self._packets = Counter(), {}, []
-            return Decided(self._sources, {})
+            return decided(self._lanes, {})
         old = [number << SHIFT for number in look.plan.memory.lanes.values()]
         judged = judge(self._ours(found), look.plan.lanes, old)
         self._note(one.finding for one in judge(self._ours(cut), lanes, old) if isinstance(one, Wrong))
@@ -104,20 +103,14 @@ class Prover:
             pair: now.get(pair, frozenset()) | self._carried.get(pair, frozenset()) for pair in now | self._carried
         }
         self._carried = now
-        sources = {
-            lane: self._sources.get(lane, frozenset()) | self._sources_before.get(lane, frozenset())
-            for lane in self._sources | self._sources_before
-        }
-        return Decided(sources, carried)
+        return decided((*self._lanes, *self._lanes_before), carried)
 
     def _ours(self, found: Iterable[Connection]) -> list[Connection]:
         return [one for one in found if one.leaves and one.uid == self._node.proxy_uid]
 
     def _learn_lanes(self, plan: Plan) -> None:
-        self._lanes = plan.lanes
-        sources = {lane.cluster: frozenset(lane.sources) for lane in plan.lanes}
-        if sources != self._sources:
-            self._sources_before, self._sources = self._sources, sources
+        if plan.lanes != self._lanes:
+            self._lanes_before, self._lanes = self._lanes, plan.lanes
             self._lanes_changed = time.monotonic()
 
     def _escaped(self, found: tuple[Connection, ...], plan: Plan) -> list[Connection]:

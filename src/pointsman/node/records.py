@@ -4,11 +4,12 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pointsman.model.tunnel import Lane
 from pointsman.node.proof import Finding, Reason
 
 Record = Mapping[str, Any]
@@ -27,12 +28,25 @@ Pair = tuple[str, str]
 class Decided:
     """What requests are held against.
 
-    `sources` gives, by lane, the addresses that a request through it may have left from. `carried` gives, by both ends
-    of a socket, the lanes whose it was by mark, device and source; empty where it was no lane's.
+    `sources` gives, by lane, the addresses that a request through it may have left from; `shared` are those that do not
+    tell by which device. `carried` gives, by both ends of a socket, the lanes whose it was by mark, device and source;
+    empty where it was no lane's.
     """
 
     sources: Mapping[str, frozenset[str]]
     carried: Mapping[Pair, frozenset[str]]
+    shared: frozenset[str] = frozenset()
+
+
+def decided(lanes: Iterable[Lane], carried: Mapping[Pair, frozenset[str]]) -> Decided:
+    """Return what requests by these lanes are held against."""
+    sources: dict[str, frozenset[str]] = {}
+    devices: dict[str, set[str]] = {}
+    for lane in lanes:
+        sources[lane.cluster] = sources.get(lane.cluster, frozenset()) | frozenset(lane.sources)
+        for source in lane.sources:
+            devices.setdefault(source, set()).add(lane.device)
+    return Decided(sources, carried, frozenset(source for source, by in devices.items() if len(by) > 1))
 
 
 @dataclass(slots=True)
@@ -40,10 +54,10 @@ class Tally:
     """Counts since the agent started.
 
     Of the requests that left, `proven` had a socket that the kernel showed with everything of the lane, `by_source`
-    only the lane's source address (the socket was gone before it was looked at), and of `unknown` ones nothing could be
-    said; `refused` ones stayed. `misrouted` counts what went another way than decided, by reason: requests, sockets and
-    traffic. `ended` counts what a change of policy has ended; `troubles`, by tunnel, requests that could not connect or
-    were reset.
+    only the lane's source address, which no other device has (the socket was gone before it was looked at), and of
+    `unknown` ones nothing could be said; `refused` ones stayed. `misrouted` counts what went another way than decided,
+    by reason: requests, sockets and traffic. `ended` counts what a change of policy has ended; `troubles`, by tunnel,
+    requests that could not connect or were reset.
     """
 
     requests: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
@@ -76,10 +90,12 @@ class Tally:
             return Finding(Reason.LANE, lane, f"{source} to {destination}, which the kernel shows as {by}")
         elif lane not in decided.sources:
             self.unknown[lane] += 1
-        elif host_of(source) in decided.sources[lane]:
-            self.by_source[lane] += 1
-        else:
+        elif host_of(source) not in decided.sources[lane]:
             return Finding(Reason.SOURCE, f"{lane}: source {' or '.join(sorted(decided.sources[lane]))}", source)
+        elif host_of(source) in decided.shared:
+            self.unknown[lane] += 1
+        else:
+            self.by_source[lane] += 1
         return None
 
 

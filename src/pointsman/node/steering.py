@@ -93,7 +93,7 @@ class Steering:
         tunnels = self._fleet.tunnels(
             {name: MAIN if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
         )
-        lost = await self._moving.cut(tunnels)
+        lost = await self._moving.cut(tunnels, self.lanes)
         pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
         stays = self._moving.stands(trees.policy, pooled, memory.leases, pulses, ready, now)
         asked = Asked(trees, tunnels, replace(memory, tables=tables, stays=stays), old, holdings)

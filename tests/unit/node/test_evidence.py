@@ -71,7 +71,7 @@ def test_a_range_that_is_covered_and_right_is_right_and_sums_up() -> None:
             [replace(ONE, lanes={"x@b": {"proven": 0, "by_source": 0, "unknown": 1, "open": 0}})],
             1000.0,
             1006.0,
-            "1 requests through x@b: it is not known what should carry them",
+            "1 requests through x@b: it is not known what carried them",
         ),
     ],
 )

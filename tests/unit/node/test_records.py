@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pointsman.model.tunnel import Lane
 from pointsman.node.proof import Finding, Reason
-from pointsman.node.records import Decided, Follower, Tally, host_of, parse, rotate
+from pointsman.node.records import Decided, Follower, Tally, decided, host_of, parse, rotate
 
 OLD, NEW = ("10.71.0.2:4711", "192.0.2.9:80"), ("10.71.0.2:4712", "192.0.2.9:80")
 DECIDED = Decided(
@@ -46,6 +47,18 @@ def test_a_request_is_counted_by_how_its_way_is_known(seen: dict[str, object], c
         "refused": tally.refused,
     }
     assert shown == {**dict.fromkeys(shown, 0), counted: 1}
+
+
+def test_an_address_that_two_tunnels_have_proves_no_way() -> None:
+    lanes = [Lane("vault", "a", 1, "pma", ("10.0.0.2",)), Lane("vault", "b", 2, "pmb", ("10.0.0.2", "fd71::2"))]
+    on_one = Lane("archive", "b", 3, "pmb", ("fd71::2",))
+    tally = Tally()
+
+    tally.add(record(source="10.0.0.2:9"), decided(lanes, {}))
+    tally.add(record(lane="vault@b", source="[fd71::2]:9"), decided([*lanes, on_one], {}))
+
+    assert (tally.unknown, tally.by_source) == ({"vault@a": 1}, {"vault@b": 1})
+    assert tally.add(record(source="10.0.0.3:9"), decided(lanes, {})) is not None
 
 
 @pytest.mark.parametrize(
