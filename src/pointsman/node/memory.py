@@ -6,13 +6,13 @@ never let one number mean two things to a packet that is already on its way.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Place, Problem
-from pointsman.model.tunnel import Lease
+from pointsman.model.tunnel import Lane, Lease
 from pointsman.system.clock import boot_id
 from pointsman.system.files import replace_file
 
@@ -25,6 +25,7 @@ class Memory:
     """Frozen; every change is a new value. `confirm_by` and `glass_until` are in seconds of the boot-time clock.
 
     `lanes` and `tables` give the number of each lane's cluster and of each tunnel, `stays` each profile's tunnel.
+    `draining` says of each lane that was left when what is on it ends, in seconds of the clock that never jumps.
     """
 
     lanes: Mapping[str, int] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Memory:
     entries: tuple[Entry, ...] = ()
     leases: tuple[Lease, ...] = ()
     stays: Mapping[str, str] = field(default_factory=dict)
+    draining: Mapping[Lane, float] = field(default_factory=dict)
     observe: bool = False
     confirm_by: float | None = None
     glass_until: float | None = None
@@ -71,6 +73,7 @@ def recall(path: Path) -> Memory:
             entries=tuple(Entry(e["port"], Mode(e["mode"]), e["uid"], e["lane"]) for e in kept["entries"]),
             leases=tuple(Lease(lease["tunnel"], lease["holder"]) for lease in kept["leases"]),
             stays=kept.get("stays", {}),
+            draining=dict(_lane(**one) for one in kept.get("draining", ())),
             observe=kept["observe"],
             confirm_by=kept["confirm_by"],
             glass_until=kept["glass_until"],
@@ -92,9 +95,14 @@ def keep(path: Path, memory: Memory) -> None:
         "entries": [{"port": e.port, "mode": e.mode, "uid": e.uid, "lane": e.lane} for e in memory.entries],
         "leases": [{"tunnel": lease.tunnel, "holder": lease.holder} for lease in memory.leases],
         "stays": dict(memory.stays),
+        "draining": [asdict(lane) | {"end": end} for lane, end in memory.draining.items()],
         "observe": memory.observe,
         "confirm_by": memory.confirm_by,
         "glass_until": memory.glass_until,
         "glass_reason": memory.glass_reason,
     }
     replace_file(path, json.dumps(kept, indent=1, sort_keys=True).encode())
+
+
+def _lane(profile: str, tunnel: str, mark: int, device: str, sources: list[str], end: float) -> tuple[Lane, float]:
+    return Lane(profile, tunnel, mark, device, tuple(sources)), end

@@ -14,13 +14,16 @@ from pointsman.tunnels.moves import Standing, standings
 
 
 class Moving:
-    """Remembers where each profile stands, which tunnels carried, and until when lanes drain. Times are in seconds."""
+    """Remembers where each profile stands, which tunnels carried, and until when lanes drain. Times are in seconds.
 
-    def __init__(self, host: Host, stays: Mapping[str, str], now: float) -> None:
+    `stays` and `draining` are how an earlier agent left it.
+    """
+
+    def __init__(self, host: Host, stays: Mapping[str, str], draining: Mapping[Lane, float], now: float) -> None:
         self._host = host
         self._standings = {name: Standing(tunnel, now) for name, tunnel in stays.items()}
         self._carrying: dict[str, tuple[str, ...]] = {}
-        self._draining: dict[Lane, float] = {}
+        self.draining: Mapping[Lane, float] = draining
 
     def stands(
         self,
@@ -40,7 +43,7 @@ class Moving:
 
     def old(self, lanes: Iterable[Lane], now: float) -> tuple[Lane, ...]:
         """Return those of these lanes whose time is not over."""
-        return tuple(lane for lane in lanes if self._draining.get(lane, math.inf) > now)
+        return tuple(lane for lane in lanes if self.draining.get(lane, math.inf) > now)
 
     async def cut(self, tunnels: Iterable[Tunnel], lanes: Iterable[Lane]) -> list[Lane]:
         """End what waits for answers of tunnels that carry no more, and return those of these lanes that are theirs.
@@ -59,13 +62,13 @@ class Moving:
         """End what is on lanes that were left, when its time is over. `before` are those that were first until now."""
         gone = (lane for lane in plan.lanes if lane not in plan.wanted)
         left = {lane for lane in (*before, *gone) if lane not in plan.first}
-        ends = {lane: end for lane, end in self._draining.items() if lane not in plan.first}
+        ends = {lane: end for lane, end in self.draining.items() if lane not in plan.first}
         until = drained(plan.lanes, left, ends, policy.profiles, now)
         kept = [lane for lane, end in until.items() if end == math.inf]
         over = {lane for lane, end in until.items() if end <= now} | await asyncio.to_thread(self._host.idle, kept)
         await asyncio.to_thread(self._host.end, over)
         # a lane that stands by for others stays; one that nobody wants goes with the next plan
-        self._draining = {
+        self.draining = {
             lane: now if lane in over else end
             for lane, end in until.items()
             if lane not in over or lane not in plan.wanted

@@ -87,7 +87,8 @@ class Steering:
     ) -> tuple[Tunnel, ...]:
         now, kinds = time.monotonic(), self._fleet.kinds
         if self._moving is None:
-            self._moving = Moving(self._host, memory.stays, now)
+            self._moving = Moving(self._host, memory.stays, memory.draining, now)
+            self.lanes = tuple(memory.draining)
         tables = memories.numbered(memory.tables, kinds, memories.TABLES)
         old = self._moving.old(self.lanes, now)
         tunnels = self._fleet.tunnels(
@@ -96,15 +97,17 @@ class Steering:
         lost = await self._moving.cut(tunnels, self.lanes)
         pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
         stays = self._moving.stands(trees.policy, pooled, memory.leases, pulses, ready, now)
-        asked = Asked(trees, tunnels, replace(memory, tables=tables, stays=stays), old, holdings)
+        # what drains comes with `old`; its ends are no part of a plan
+        asked = Asked(trees, tunnels, replace(memory, tables=tables, stays=stays, draining={}), old, holdings)
         before, plan = self.plan, self.plan
         if plan is None or asked != self._asked:
             plan = await self._work_out(asked, plan.envoy.routes if lanes_only and plan is not None else None)
-        self._remember(plan.memory)
+        self._remember(replace(plan.memory, draining=self._moving.draining))
         glass = max(0, int((plan.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
         await asyncio.to_thread(self._host.cut, lost)  # and what came there since
         await self._moving.drain(before.first if before else frozenset(), plan, trees.policy, now)
+        self._remember(replace(plan.memory, draining=self._moving.draining))
         self._tell(before, plan)
         self.plan, self.lanes = plan, plan.lanes
         self._asked = None if lanes_only else replace(asked, memory=plan.memory)

@@ -1,6 +1,7 @@
 """What the agent says and keeps when a turn fails."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from pointsman.tunnels.pool import Pool, Supply
 from pointsman.tunnels.port import DirectSpec
 from tests.unit.node.test_fleet import Driver
 from tests.unit.node.test_plan import node, trees
+
+LEFT = (("long", 5, 60.0), ("short", 6, -1.0))
 
 
 class Kernel:
@@ -56,6 +59,10 @@ class Kernel:
 
 @pytest.fixture
 def world(tmp_path: Path) -> tuple[Agent, Kernel]:
+    return started(tmp_path)
+
+
+def started(tmp_path: Path) -> tuple[Agent, Kernel]:
     paths, kernel = Paths(tmp_path, tmp_path), Kernel()
     prepare(paths)
     pool = Pool(tuple(Supply(entry, DirectSpec("eth0")) for entry in node().entries))
@@ -127,3 +134,16 @@ def test_more_tunnels_than_there_are_numbers_end_no_turn_and_no_agent(
     assert asyncio.run(turns()) == (False, "too-many-tunnels")
     assert agent.status()["state"] == "stuck"
     assert len(kernel.plans) == 1
+
+
+def test_what_drains_goes_on_draining_under_the_next_agent_until_its_time_is_over(tmp_path: Path) -> None:
+    now = time.monotonic()
+    left = {Lane(name, "direct", mark << 20, "eth0", ()): now + within for name, mark, within in LEFT}
+    memories.keep(tmp_path / "memory.json", memories.Memory(draining=left))
+
+    for _ in range(2):
+        agent, kernel = started(tmp_path)
+        asyncio.run(agent._fleet.turn())
+        assert asyncio.run(agent._settled())
+        assert [lane.profile for lane in kernel.plans[-1].lanes] == ["long"]
+        assert memories.recall(tmp_path / "memory.json").draining.keys() == set(kernel.plans[-1].lanes)

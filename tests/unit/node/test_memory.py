@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid
-from pointsman.model.tunnel import Lease
+from pointsman.model.tunnel import Lane, Lease
 from pointsman.node.memory import Memory, keep, numbered, recall
 
 
@@ -15,6 +16,10 @@ def test_what_is_kept_is_recalled(tmp_path: Path) -> None:
         tables={"a": 7100},
         entries=(Entry(20000, Mode.TCP, None, ""), Entry(20201, Mode.AUTO, 1000, "vault@a")),
         leases=(Lease("a", "vault"),),
+        draining={
+            Lane("vault", "b", 3 << 20, "pmb", ("10.72.0.2", "fd72::2")): 99.5,
+            Lane("plain", "d", 4 << 20, "eth0", ()): math.inf,
+        },
         observe=True,
         confirm_by=12.5,
         glass_until=99.0,
@@ -24,6 +29,15 @@ def test_what_is_kept_is_recalled(tmp_path: Path) -> None:
 
     assert recall(tmp_path / "memory.json") == memory
     assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_memory_from_before_lanes_were_kept_that_drain_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    keep(path, Memory(tables={"a": 7100}))
+    path.write_text(path.read_text().replace('"draining": [],', ""))
+
+    assert "draining" not in path.read_text()
+    assert recall(path) == Memory(tables={"a": 7100})
 
 
 def test_without_a_file_there_is_an_empty_memory(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def host(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> apply.Host:
 def test_a_lost_tunnel_ends_nothing_of_one_with_the_same_address(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, others = sent(LANES[0], 1), sent(LANES[1], 2)
     kernel = Kernel(ours, others)
-    moving = Moving(host(kernel, monkeypatch), {}, 0.0)
+    moving = Moving(host(kernel, monkeypatch), {}, {}, 0.0)
 
     async def turns() -> list[Lane]:
         await moving.cut((A, B), LANES)
@@ -60,7 +60,7 @@ def test_what_left_from_the_address_before_ends_and_what_leaves_from_the_new_one
 ) -> None:
     before, after = sent(LANES[0], 1), sent(LANES[0], 1, "10.0.0.9")
     kernel = Kernel(before, after)
-    moving = Moving(host(kernel, monkeypatch), {}, 0.0)
+    moving = Moving(host(kernel, monkeypatch), {}, {}, 0.0)
 
     async def turns() -> None:
         await moving.cut((A,), LANES)
