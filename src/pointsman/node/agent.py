@@ -80,7 +80,7 @@ class Agent:
 
     async def start(self) -> None:
         """Bring the host into the state that the policy asks for, closed at every moment on the way."""
-        self._prover.ledger.skip()
+        self._prover.skip()
         self.provision.restore()
         if self.node.gateways:
             await self._desk.keep()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
 from pointsman.dataplane.guard import FRAMES, MASK, TABLE, GuardSpec, guard_text, removal_text
+from pointsman.dataplane.nftables import lane_counter
 from pointsman.dataplane.queues import queue_steps
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
@@ -37,6 +38,7 @@ class Host:
         self.unqueued: tuple[str, ...] = ()
         self._stands: tuple[Routing, GuardSpec, bool] | None = None
         self._cut_off: list[Connection] = []
+        self._counted: dict[Lane, tuple[int, int] | None] = {}
 
     def adoptable(self) -> bool:
         """Return whether an earlier agent's proxy and guard are there to go on with."""
@@ -123,6 +125,11 @@ class Host:
         """Return packets and bytes by the name of the guard's counter."""
         return dict(nft.read_counters(*TABLES))
 
+    def counted(self) -> dict[Lane, tuple[int, int] | None]:
+        """Return packets and bytes that went out by lanes that are gone since this was asked last; None if unknown."""
+        told, self._counted = self._counted, {}
+        return told
+
     def reopen_records(self) -> None:
         """Tell the proxy that its log files were moved aside."""
         self._place.admin.reopen_logs()
@@ -147,7 +154,10 @@ class Host:
         wanted = (spec, glass > 0)
         if wanted == self._guard and nft.list_rules(*TABLES) == self._rules:
             return
-        nft.apply_rules(guard_text(replace(spec, glass=glass), nft.read_counters(*TABLES)))
+        counters = nft.read_counters(*TABLES)
+        nft.apply_rules(guard_text(replace(spec, glass=glass), counters))
+        gone = set(self._guard[0].lanes) - set(spec.lanes) if self._guard else set()
+        self._counted |= {lane: counters.get(lane_counter(lane)) for lane in gone}
         self._guard, self._rules = wanted, nft.list_rules(*TABLES)
 
     def _publish(self, files: EnvoyFiles) -> None:

@@ -5,7 +5,7 @@ tunnel's own counter from before the guard's first reading to after its last, th
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pointsman.dataplane.nftables import lane_counter
@@ -36,7 +36,8 @@ class Reading:
     """All counters at about one time. Bytes; `guard` has packets and bytes by counter.
 
     `took` is what each tunnel says it has sent itself, encapsulation included; `early` and `late` what each device has
-    sent, read just before and just after the guard's.
+    sent, read just before and just after the guard's. `gone` is what lanes had let out that went since the reading
+    before, None where nobody read it.
     """
 
     tunnels: tuple[Tunnel, ...]
@@ -45,6 +46,7 @@ class Reading:
     took: Mapping[str, int]
     early: Mapping[str, int]
     late: Mapping[str, int]
+    gone: Mapping[Lane, tuple[int, int] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,35 @@ class Balance:
 
 
 def balance(before: Reading, after: Reading, took_then: Mapping[str, int]) -> tuple[Balance, ...]:
-    """Return the verdict for every tunnel; `took_then` is what tunnels say they sent, read well after `after`."""
+    """Return the verdict for every tunnel, but for one that went away and was sent nothing since.
+
+    `took_then` is what tunnels say they sent, read well after `after`.
+    """
     old = {tunnel.name: tunnel for tunnel in before.tunnels}
-    return tuple(_of(tunnel, old.get(tunnel.name), before, after, took_then) for tunnel in after.tunnels)
+    there = [_of(tunnel, old.get(tunnel.name), before, after, took_then) for tunnel in after.tunnels]
+    names = {lane.tunnel for lane in (*before.lanes, *after.gone)} - {tunnel.name for tunnel in after.tunnels}
+    return (*there, *(found for name in sorted(names) if (found := _gone(name, before, after))))
+
+
+def _gone(name: str, before: Reading, after: Reading) -> Balance | None:
+    """Return that nobody knows what a tunnel took that is no more, None where its lanes let nothing out."""
+    packets, octets, lost = _let_out(name, before, after)
+    if octets == 0 and not lost:
+        return None
+    return Balance(name, packets, octets, 0, Judgement.UNKNOWN, "it went away")
+
+
+def _let_out(name: str, before: Reading, after: Reading) -> tuple[int, int, frozenset[str]]:
+    """Return packets and bytes by all lanes of a tunnel, and the counters whose last value nobody read."""
+    names = {lane_counter(lane) for lane in (*before.lanes, *after.lanes, *after.gone) if lane.tunnel == name}
+    gone = {lane_counter(lane): count for lane, count in after.gone.items()}
+    last = {counter: count for counter, count in gone.items() if count} | dict(after.guard)
+    lost = frozenset(names & (before.guard.keys() | gone.keys()) - last.keys())
+    return _grown(names, before.guard, last, 0), _grown(names, before.guard, last, 1), lost
 
 
 def _of(now: Tunnel, then: Tunnel | None, before: Reading, after: Reading, took_then: Mapping[str, int]) -> Balance:
-    names = {lane_counter(lane) for lane in (*before.lanes, *after.lanes) if lane.tunnel == now.name}
-    packets = _grown(names, before.guard, after.guard, 0)
-    octets = _grown(names, before.guard, after.guard, 1)
+    packets, octets, lost = _let_out(now.name, before, after)
     sent = took_then.get(now.name, 0) - before.took.get(now.name, 0)
     said = (now.name, packets, octets, sent)
     if octets < 0:
@@ -84,7 +106,6 @@ def _of(now: Tunnel, then: Tunnel | None, before: Reading, after: Reading, took_
         finding = Finding(Reason.SHORT, f"{now.name}: {octets} bytes by the guard", f"it took {sent} bytes")
         return Balance(*said, Judgement.WRONG, "it took less than the guard let out", finding)
     inner = after.early.get(now.device, 0) - before.late.get(now.device, 0)
-    lost = names & before.guard.keys() - after.guard.keys()
     if now.kind is not Kind.DIRECT and not lost and inner > octets + SLACK + SPLIT * octets:
         finding = Finding(Reason.STRAY, f"{now.name}: {octets} bytes by the guard", f"{now.device} sent {inner} bytes")
         return Balance(*said, Judgement.WRONG, "its device sent what no lane counted", finding)

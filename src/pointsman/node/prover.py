@@ -63,6 +63,11 @@ class Prover:
         self._findings: list[Finding] = []
         self._unknown: dict[str, None] = {}
 
+    def skip(self) -> None:
+        """Begin now: what an earlier agent has left is not ours to prove."""
+        self.ledger.skip()
+        self._since = time.time()
+
     def turn(self, look: Look) -> None:
         """Look at sockets, records and counters, end what went wrong, and note it."""
         found = connections.standing()
@@ -146,8 +151,8 @@ class Prover:
 
     def _read(self, look: Look) -> balance.Reading:
         early = devices.sent_bytes()
-        guard = self._host.counters()
-        return balance.Reading(look.tunnels, look.plan.lanes, guard, look.took, early, devices.sent_bytes())
+        guard, gone = self._host.counters(), self._host.counted()
+        return balance.Reading(look.tunnels, look.plan.lanes, guard, look.took, early, devices.sent_bytes(), gone)
 
     def _write(self, policy: str, held: Mapping[str, int]) -> None:
         until, now = time.time(), copy.deepcopy(self.ledger.tally)

@@ -78,6 +78,46 @@ def test_a_tunnel_that_was_down_and_was_sent_nothing_is_right() -> None:
     assert found.judgement is Judgement.RIGHT
 
 
+X, Y = LANES
+GONE = replace(reading(), tunnels=(), lanes=(), guard={})
+
+
+@pytest.mark.parametrize(
+    ("end", "sent"),
+    [
+        (replace(GONE, gone={X: (0, 500_005), Y: (0, 5)}), 500_000),
+        (replace(reading(500_005, 5), tunnels=()), 500_000),  # its lanes are still there
+        (replace(GONE, gone={X: (0, 5), Y: None}), 0),
+        (replace(GONE, guard={OUT_X: (0, 5)}), 0),  # somebody took the other counter away
+    ],
+)
+def test_what_a_tunnel_took_that_went_away_is_unknown(end: Reading, sent: int) -> None:
+    [found] = balance(START, end, {})
+
+    assert (found.tunnel, found.guard, found.judgement, found.why) == ("a", sent, Judgement.UNKNOWN, "it went away")
+
+
+def test_a_tunnel_that_came_and_went_between_two_readings_is_unknown_too() -> None:
+    none = replace(GONE, lanes=())
+    used, idle = (replace(GONE, gone={X: count}) for count in ((1, 999), (0, 0)))
+
+    assert [found.why for found in balance(none, used, {})] == ["it went away"]
+    assert balance(none, idle, {}) == ()
+
+
+def test_an_idle_tunnel_that_goes_makes_nothing_unknown() -> None:
+    assert balance(START, replace(GONE, gone={X: (0, 5), Y: (0, 5)}), {}) == ()
+    assert balance(START, replace(reading(5, 5), tunnels=()), {}) == ()
+
+
+def test_what_went_by_a_lane_that_is_gone_counts_for_its_tunnel() -> None:
+    end = replace(reading(5, 5, 0, 9 + MILLION), lanes=(Y,), guard={OUT_Y: (0, 5)}, gone={X: (1000, 5 + MILLION)})
+
+    [right], [short] = balance(START, end, {"a": 7 + MILLION}), balance(START, end, {"a": 7})
+
+    assert (right.guard, right.judgement, short.judgement) == (MILLION, Judgement.RIGHT, Judgement.WRONG)
+
+
 def test_what_others_send_by_an_uplink_is_no_finding() -> None:
     lanes = (Lane("z", "direct", 0x00200000, "eth0", ()),)
     ends = [replace(reading(0, 0, 0, sent, DIRECT), lanes=lanes) for sent in (0, 9 * MILLION)]
