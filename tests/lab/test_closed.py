@@ -299,6 +299,31 @@ def test_down_works_where_no_agent_is_left(host: Steered, witness: Witness) -> N
     assert witness.control() == 0
 
 
+def test_down_needs_no_file_but_the_node_file_and_tells_all_that_failed(host: Steered, witness: Witness) -> None:
+    files = [file for file in host.lab.node.iterdir() if file.suffix in (".conf", ".ovpn")]
+    made = host.lab.runtime / "made"
+    host.kill()
+    made.mkdir(exist_ok=True)
+    for name in ("gw-1", "gw-2"):
+        (made / f"{name}.json").write_text("{")
+    for file in files:
+        file.rename(file.with_suffix(".gone"))
+    try:
+        done = host.run("pointsman", "down")
+    finally:
+        for file in files:
+            file.with_suffix(".gone").rename(file)
+
+    assert (len(files) > 1, done.returncode) == (True, 0)
+    assert [name in done.stderr for name in ("gw-1.json", "gw-2.json")] == [True, True]
+    left = dump(host)
+    assert (left["nftables"], "lookup 71" in left["rules"], list(made.iterdir())) == ("", False, [])
+    assert host.daemons().keys() <= {"python", "python3"}
+    assert not (host.lab.runtime / "names.json").exists()
+    assert witness.control() == 3
+    host.restart()
+
+
 def test_what_is_not_confirmed_undoes_itself(host: Steered, witness: Witness) -> None:
     host.tell("down")
     host.agent.wait(20)

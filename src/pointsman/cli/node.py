@@ -82,10 +82,11 @@ def down(
         known = config or boot.node_file(runtime)
         if known is None:
             raise
-        if not boot.remove(known):
+        stood, found = boot.remove(known)
+        if not stood and not found:
             print("down: nothing of ours was here")
             return
-        faults = []
+        faults = [str(fault) for fault in found]
     for fault in faults:
         show.error(fault)
     print("down: the host is as it was before")

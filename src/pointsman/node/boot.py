@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
-from pointsman.node import applied, control, evidence
+from pointsman.model.tunnel import Kind
+from pointsman.node import applied, control, evidence, made
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
@@ -27,9 +31,10 @@ from pointsman.system import connections, nft
 from pointsman.system.clock import boot_time
 from pointsman.system.files import alone
 from pointsman.system.log import Log
-from pointsman.tunnels.drivers import DRIVERS, link
+from pointsman.tunnels.drivers import DRIVERS, child, link
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import Pool, load_pool
+from pointsman.tunnels.port import Berth, berth
 
 READY_WITHIN = 30.0
 
@@ -108,35 +113,54 @@ def close(config: Path) -> None:
         nft.apply_rules(guard_text(closed_guard(node)))
 
 
-def remove(config: Path) -> bool:
-    """Remove all that is ours from a host where no agent runs, the guard last; return whether there was anything."""
+def remove(config: Path) -> tuple[bool, tuple[Fault, ...]]:
+    """Remove all that is ours from a host where no agent runs, the guard last.
+
+    Return whether there was anything, and what failed. Of what the node file names nothing needs to be whole.
+    """
     _demand_root()
     node = load_node(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     with alone(paths.lock, "agent"):
         stood = paths.memory.exists() or bool(set(TABLES) & set(nft.list_tables()))
+        names = (*(entry.name for entry in node.entries if entry.kind is not Kind.DIRECT), *made.names(paths.made))
+        places = [berth(node.runtime, name, node.tunnel_uid, node.tunnel_uid) for name in names]
         host = Host(node, paths)
-        host.stop_proxy()
-        faults = asyncio.run(
-            _stop_tunnels(
-                node, paths, Fleet(pool_of(node, config), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
-            )
-        )
+        faults = [*made.discard_damaged(paths.made), *asyncio.run(_give_back(node, paths))]
+        ends: list[Callable[[], None]] = [host.stop_proxy, *(partial(_end, place) for place in places)]
+        with ThreadPoolExecutor() as together:
+            faults += [fault for fault in together.map(_fault_of, ends) if fault is not None]
         host.remove()
-        paths.memory.unlink(missing_ok=True)
-    for fault in faults:
-        raise fault
-    return stood
+        for path in (paths.memory, paths.names):
+            path.unlink(missing_ok=True)
+    return stood, tuple(faults)
 
 
-async def _stop_tunnels(node: Node, paths: Paths, fleet: Fleet) -> tuple[Fault, ...]:
+async def _give_back(node: Node, paths: Paths) -> tuple[Fault, ...]:
+    """Tell gateways that their tunnels are needed no more."""
+
     async def unsettled() -> None:
         """Nothing is in force any more."""
 
+    fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
     workshop = Workshop(node.gateways, paths.made, fleet, unsettled, Log())
     workshop.restore()
-    return (*await workshop.close(), *await fleet.stop())
+    return await workshop.close()
+
+
+def _fault_of(step: Callable[[], None]) -> Fault | None:
+    try:
+        step()
+    except Fault as fault:
+        return fault
+    return None
+
+
+def _end(place: Berth) -> None:
+    child.end(place)
+    link.remove(place)
+    child.clear(place)
 
 
 def node_file(runtime: Path) -> Path | None:

@@ -39,14 +39,32 @@ def recall(folder: Path) -> tuple[Kept, ...]:
     """Return all that was kept, in order of name. Drafts that a killed agent left hold keys, and go."""
     for draft in folder.glob("*.json.new"):
         draft.unlink(missing_ok=True)
+    return tuple(_read(folder / f"{name}.json") for name in names(folder))
+
+
+def names(folder: Path) -> tuple[str, ...]:
+    """Return the names of all tunnels that have a file, damaged or not."""
+    return tuple(sorted(path.stem for path in folder.glob("*.json")))
+
+
+def discard_damaged(folder: Path) -> tuple[Fault, ...]:
+    """Remove files that nobody can read, and return which. Their gateways take the tunnels away by themselves."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for name in names(folder):
         try:
-            found.append(_kept(json.loads(path.read_bytes())))
-        except (ValueError, KeyError, TypeError) as error:
-            why = "it is damaged; remove it, and the gateway takes its tunnel away when its time is over"
-            raise Fault("state-damaged", f"read `{path}`", why) from error
+            _read(folder / f"{name}.json")
+        except Fault as fault:
+            found.append(fault)
+            forget(folder, name)
     return tuple(found)
+
+
+def _read(path: Path) -> Kept:
+    try:
+        return _kept(json.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError) as error:
+        why = "it is damaged; remove it, and the gateway takes its tunnel away when its time is over"
+        raise Fault("state-damaged", f"read `{path}`", why) from error
 
 
 def _kept(content: dict[str, Any]) -> Kept:

@@ -8,7 +8,7 @@ import pytest
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Given, Holder, Made
 from pointsman.model.tunnel import Endpoint
-from pointsman.node.made import Kept, forget, keep, recall
+from pointsman.node.made import Kept, discard_damaged, forget, keep, names, recall
 
 HELD = Kept(
     Made("gw-1", "gw", Holder("vault", "ada"), 1.5, 2.5),
@@ -46,6 +46,17 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(Fault, match=r"gw-1\.json"):
         recall(tmp_path)
+
+
+def test_what_is_damaged_can_be_discarded_and_is_named(tmp_path: Path) -> None:
+    keep(tmp_path, HELD)
+    (tmp_path / "gw-2.json").write_text("{")
+    assert names(tmp_path) == ("gw-1", "gw-2")
+
+    [fault] = discard_damaged(tmp_path)
+
+    assert "gw-2.json" in str(fault)
+    assert recall(tmp_path) == (HELD,)
 
 
 def test_a_key_shows_in_no_text() -> None:
