@@ -15,8 +15,9 @@ from pointsman.model.queues import Queues
 from pointsman.model.routing import Drop, Put, Routing
 from pointsman.model.tunnel import Lane
 from pointsman.node.config import Node
+from pointsman.node.guards import closed_guard
 from pointsman.node.paths import Paths
-from pointsman.node.plan import Plan, closed_guard
+from pointsman.node.plan import Plan
 from pointsman.system import connections, envoy, netlink, nft
 from pointsman.system.queues import apply_queues, observe_queues
 

@@ -23,8 +23,8 @@ from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
 from pointsman.node.config import Node, load_node, read_node
 from pointsman.node.fleet import Fleet
+from pointsman.node.guards import closed_guard
 from pointsman.node.paths import Paths, prepare
-from pointsman.node.plan import closed_guard
 from pointsman.node.trees import compile_trees
 from pointsman.node.workshop import Workshop
 from pointsman.system import connections, nft

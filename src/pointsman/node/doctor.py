@@ -22,7 +22,7 @@ from pointsman.node.findings import (
     stacked_findings,
     xdp_finding,
 )
-from pointsman.node.plan import closed_guard
+from pointsman.node.guards import closed_guard
 from pointsman.system import envoy, nft
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import load_pool

@@ -11,10 +11,11 @@ from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node import balance, evidence
 from pointsman.node.apply import Host
 from pointsman.node.config import Node
+from pointsman.node.lanes import SHIFT
 from pointsman.node.ledger import Ledger
 from pointsman.node.narrowing import Narrowing
 from pointsman.node.paths import Paths
-from pointsman.node.plan import SHIFT, Plan
+from pointsman.node.plan import Plan
 from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, detour, escape, escaped, judge, packets_of
 from pointsman.node.records import Decided, Pair, decided
 from pointsman.policy.diagram import Compiled

@@ -15,9 +15,10 @@ from pointsman.model.entry import Mode
 from pointsman.model.profile import Level, OnFailure, Selector
 from pointsman.model.tunnel import Endpoint, Entry, Kind, Lane, Lease, State, Tunnel
 from pointsman.node.config import Node, load_node
+from pointsman.node.guards import closed_guard
 from pointsman.node.holdings import Holdings
 from pointsman.node.memory import Memory
-from pointsman.node.plan import Plan, closed_guard, make_plan, plain_ports
+from pointsman.node.plan import Plan, make_plan, plain_ports
 from pointsman.node.trees import Trees, compile_trees
 from pointsman.policy.load import load_policy
 from pointsman.tunnels.port import link_name

@@ -1,0 +1,81 @@
+"""Which lanes there are, and their numbers: for profiles and holders, for those that take over, and old ones. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pointsman.dataplane.guard import MASK
+from pointsman.model.tunnel import Lane, Tunnel
+from pointsman.node.memory import LANES, numbered
+from pointsman.tunnels.select import Chosen, Selection
+
+SHIFT = (MASK & -MASK).bit_length() - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """All lanes of a plan, in order of their marks in `every`.
+
+    `ways` holds each profile's lane, or why it has none; `nexts`, by its cluster, those that take over from it; `held`,
+    by profile and tunnel, those of holders. `first` are the lanes that requests are sent to first; `wanted` are these
+    and those that stand by for them.
+    """
+
+    numbers: Mapping[str, int]
+    ways: Mapping[str, Lane | str]
+    nexts: Mapping[str, tuple[Lane, ...]]
+    held: Mapping[tuple[str, str], Lane]
+    first: frozenset[Lane]
+    wanted: frozenset[Lane]
+    every: tuple[Lane, ...]
+
+
+def lay_lanes(
+    selections: Mapping[str, Selection],
+    held: Iterable[tuple[str, str]],
+    tunnels: Mapping[str, Tunnel],
+    known: Mapping[str, int],
+    draining: Iterable[Lane],
+) -> Lanes:
+    """Return the lanes for what profiles chose and for `held`, profile and tunnel of holders.
+
+    `known` are numbers given out before; `draining` are lanes that requests may still be on.
+    """
+    chosen = {name: found for name, found in selections.items() if isinstance(found, Chosen)}
+    pairs = tuple(held)
+    backed = [(name, backup) for name, found in chosen.items() for backup in found.then]
+    before = tuple(draining)
+    wanted = [*backed, *((name, found.tunnel) for name, found in chosen.items()), *pairs]
+    numbers = numbered(known, [*(f"{p}@{t}" for p, t in wanted), *(lane.cluster for lane in before)], LANES)
+    laid = {(p, t): _lane(p, tunnels[t], numbers) for p, t in wanted}
+    fresh = {name: laid[name, found.tunnel] for name, found in chosen.items()}
+    own = {pair: laid[pair] for pair in pairs}
+    now = frozenset(laid.values())
+    old = (lane for lane in before if lane not in now and _stands(lane, tunnels))
+    return Lanes(
+        numbers=numbers,
+        ways={name: fresh.get(name) or why_none(found) for name, found in selections.items()},
+        nexts={lane.cluster: tuple(laid[name, one] for one in chosen[name].then) for name, lane in fresh.items()},
+        held=own,
+        first=frozenset({*fresh.values(), *own.values()}),
+        wanted=now,
+        every=tuple(sorted((*now, *old), key=lambda lane: lane.mark)),
+    )
+
+
+def why_none(selection: Selection) -> str:
+    """Return why a profile has no tunnel, without names that an application has no business to know."""
+    if isinstance(selection, Chosen):
+        return ""
+    fitting = any(
+        {found.label for found in rejected.objections} <= {"state", "pinned"} for rejected in selection.rejected
+    )
+    return "its tunnel is not up" if fitting else "no tunnel fits it"
+
+
+def _lane(profile: str, tunnel: Tunnel, numbers: Mapping[str, int]) -> Lane:
+    return Lane(profile, tunnel.name, numbers[f"{profile}@{tunnel.name}"] << SHIFT, tunnel.device, tunnel.sources)
+
+
+def _stands(lane: Lane, tunnels: Mapping[str, Tunnel]) -> bool:
+    tunnel = tunnels.get(lane.tunnel)
+    return tunnel is not None and (tunnel.device, tunnel.sources) == (lane.device, lane.sources)
