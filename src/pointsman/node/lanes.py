@@ -8,6 +8,8 @@ from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node.memory import LANES, numbered
 from pointsman.tunnels.select import Chosen, Selection
 
+Pair = tuple[str, str]  # profile and tunnel
+
 SHIFT = (MASK & -MASK).bit_length() - 1
 
 
@@ -23,7 +25,7 @@ class Lanes:
     numbers: Mapping[str, int]
     ways: Mapping[str, Lane | str]
     nexts: Mapping[str, tuple[Lane, ...]]
-    held: Mapping[tuple[str, str], Lane]
+    held: Mapping[Pair, Lane]
     first: frozenset[Lane]
     wanted: frozenset[Lane]
     every: tuple[Lane, ...]
@@ -31,20 +33,22 @@ class Lanes:
 
 def lay_lanes(
     selections: Mapping[str, Selection],
-    held: Iterable[tuple[str, str]],
+    held: Iterable[Pair],
     tunnels: Mapping[str, Tunnel],
     known: Mapping[str, int],
     draining: Iterable[Lane],
+    spares: Iterable[str] = (),
 ) -> Lanes:
     """Return the lanes for what profiles chose and for `held`, profile and tunnel of holders.
 
-    `known` are numbers given out before; `draining` are lanes that requests may still be on.
+    `known` are numbers given out before; `draining` are lanes that requests may still be on. Where lanes outgrow their
+    numbers, those of `spares`, tunnels that nobody holds yet, are the first to go: who is given one waits for its lane.
     """
     chosen = {name: found for name, found in selections.items() if isinstance(found, Chosen)}
-    pairs = tuple(held)
     backed = [(name, backup) for name, found in chosen.items() for backup in found.then]
-    before = tuple(draining)
-    wanted = [*backed, *((name, found.tunnel) for name, found in chosen.items()), *pairs]
+    taken = [*backed, *((name, found.tunnel) for name, found in chosen.items())]
+    pairs, before = _within_numbers(taken, tuple(held), tuple(draining), frozenset(spares))
+    wanted = [*taken, *pairs]
     numbers = numbered(known, [*(f"{p}@{t}" for p, t in wanted), *(lane.cluster for lane in before)], LANES)
     laid = {(p, t): _lane(p, tunnels[t], numbers) for p, t in wanted}
     fresh = {name: laid[name, found.tunnel] for name, found in chosen.items()}
@@ -70,6 +74,20 @@ def why_none(selection: Selection) -> str:
         {found.label for found in rejected.objections} <= {"state", "pinned"} for rejected in selection.rejected
     )
     return "its tunnel is not up" if fitting else "no tunnel fits it"
+
+
+def _within_numbers(
+    taken: Iterable[Pair], held: tuple[Pair, ...], draining: tuple[Lane, ...], spares: frozenset[str]
+) -> tuple[tuple[Pair, ...], tuple[Lane, ...]]:
+    """Return what is held and what drains, without lanes of spare tunnels beyond the room for them."""
+    in_use = {pair for pair in held if pair[1] not in spares}
+    others = {(lane.profile, lane.tunnel) for lane in draining if lane.tunnel not in spares}
+    room = LANES[1] - LANES[0] + 1 - len({*taken, *in_use, *others})
+    kept = {*in_use, *[pair for pair in held if pair[1] in spares][: max(0, room)]}
+    return (
+        tuple(pair for pair in held if pair in kept),
+        tuple(lane for lane in draining if lane.tunnel not in spares or (lane.profile, lane.tunnel) in kept),
+    )
 
 
 def _lane(profile: str, tunnel: Tunnel, numbers: Mapping[str, int]) -> Lane:

@@ -63,7 +63,8 @@ def make_plan(
     pool = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
     assignment = assign(pooled, pool, memory.leases, memory.stays)
-    laid = lay_lanes(assignment.selections, held_lanes(policy, holdings, by_name), by_name, memory.lanes, draining)
+    held = held_lanes(policy, holdings, by_name)
+    laid = lay_lanes(assignment.selections, held, by_name, memory.lanes, draining, holdings.spares)
     lanes, ways = laid.every, laid.ways
     holders = by_holder(holdings, laid.held, by_name)
     modes = ((Mode.HTTP, node.http), (Mode.AUTO, node.auto), (Mode.TCP, plain_ports(node)))

@@ -147,3 +147,12 @@ def test_what_drains_goes_on_draining_under_the_next_agent_until_its_time_is_ove
         assert asyncio.run(agent._settled())
         assert [lane.profile for lane in kernel.plans[-1].lanes] == ["long"]
         assert memories.recall(tmp_path / "memory.json").draining.keys() == set(kernel.plans[-1].lanes)
+
+
+def test_evidence_begins_where_records_are_read_from(world: tuple[Agent, Kernel]) -> None:
+    prover = world[0]._prover
+    made = prover._since
+
+    prover.skip()
+
+    assert prover._since > made
