@@ -23,6 +23,7 @@ from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
 from pointsman.node.config import Node, load_node, read_node
 from pointsman.node.fleet import Fleet
+from pointsman.node.force import Force
 from pointsman.node.guards import closed_guard
 from pointsman.node.paths import Paths, prepare
 from pointsman.node.trees import compile_trees
@@ -54,7 +55,8 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
         fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
-        agent = Agent(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
+        force = Force(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
+        agent = Agent(force, log)
         applied.keep(paths.policy, source)
         if warning:
             agent.warnings.append(warning)
@@ -64,7 +66,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)
-        asyncio.run(_serve(agent, paths, log, confirm_within))
+        asyncio.run(_serve(agent, force, log, confirm_within))
 
 
 def detached(config: Path, observe: bool = False, confirm_within: int | None = None) -> Path:
@@ -185,12 +187,13 @@ def pool_of(node: Node, config: Path) -> Pool:
     return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
 
 
-async def _serve(agent: Agent, paths: Paths, log: Log, confirm_within: int | None) -> None:
+async def _serve(agent: Agent, force: Force, log: Log, confirm_within: int | None) -> None:
+    paths = force.paths
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.stop)
+        loop.add_signal_handler(number, force.stop)
     await agent.start()
-    runner = await control.serve(agent, agent.provision, paths.control)
+    runner = await control.serve(agent, agent.orders, force.provision, paths.control)
     try:
         running = asyncio.create_task(agent.run())
         await _announce(agent, paths, running, confirm_within)
@@ -207,7 +210,7 @@ async def _announce(agent: Agent, paths: Paths, running: "asyncio.Task[None]", c
     await asyncio.wait((settled, running), timeout=READY_WITHIN / 2, return_when=asyncio.FIRST_COMPLETED)
     settled.cancel()
     if confirm_within is not None:
-        await agent.demand_confirm(confirm_within)
+        await agent.orders.demand_confirm(confirm_within)
     (paths.runtime / "ready").write_text(str(os.getpid()))
 
 

@@ -11,7 +11,7 @@ from pointsman.system.control import listen, problems
 LARGEST_BODY = 64 * 1024 * 1024
 
 
-class Controlled(Protocol):
+class Telling(Protocol):
     """What can be asked of an agent."""
 
     def status(self) -> dict[str, Any]:
@@ -21,6 +21,10 @@ class Controlled(Protocol):
     def metrics(self) -> bytes:
         """Return the counters in the Prometheus text format."""
         ...
+
+
+class Ordered(Protocol):
+    """What can be ordered of an agent."""
 
     async def apply_policy(self, text: bytes, name: str, folder: Path) -> dict[str, Any]:
         """Put another policy in force, or change nothing."""
@@ -59,17 +63,17 @@ class Leasing(Protocol):
         ...
 
 
-async def serve(agent: Controlled, leasing: Leasing, socket: Path) -> web.AppRunner:
+async def serve(agent: Telling, orders: Ordered, leasing: Leasing, socket: Path) -> web.AppRunner:
     """Answer on the socket until the runner is cleaned up."""
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[problems])
     app.add_routes(
         [
             web.get("/v1/status", lambda _: _json(agent.status())),
-            web.post("/v1/policy", lambda request: _policy(agent, request)),
-            web.post("/v1/confirm", lambda _: _done(agent.confirm())),
-            web.post("/v1/break-glass", lambda request: _break_glass(agent, request)),
-            web.post("/v1/close-glass", lambda _: _done(agent.close_glass())),
-            web.post("/v1/down", lambda _: _done(agent.go_down())),
+            web.post("/v1/policy", lambda request: _policy(orders, request)),
+            web.post("/v1/confirm", lambda _: _done(orders.confirm())),
+            web.post("/v1/break-glass", lambda request: _break_glass(orders, request)),
+            web.post("/v1/close-glass", lambda _: _done(orders.close_glass())),
+            web.post("/v1/down", lambda _: _done(orders.go_down())),
             web.get("/v1/leases", lambda _: _json(leasing.told())),
             web.post("/v1/leases/revoke", lambda request: _revoke(leasing, request)),
             web.post("/v1/leases/rotate", lambda request: _rotate(leasing, request)),
@@ -79,14 +83,14 @@ async def serve(agent: Controlled, leasing: Leasing, socket: Path) -> web.AppRun
     return await listen(app, socket)
 
 
-async def _policy(agent: Controlled, request: web.Request) -> web.StreamResponse:
+async def _policy(orders: Ordered, request: web.Request) -> web.StreamResponse:
     body = await request.json()
-    return web.json_response(await agent.apply_policy(body["text"].encode(), body["name"], Path(body["folder"])))
+    return web.json_response(await orders.apply_policy(body["text"].encode(), body["name"], Path(body["folder"])))
 
 
-async def _break_glass(agent: Controlled, request: web.Request) -> web.StreamResponse:
+async def _break_glass(orders: Ordered, request: web.Request) -> web.StreamResponse:
     body = await request.json()
-    return web.json_response(await agent.break_glass(int(body["seconds"]), str(body["reason"])))
+    return web.json_response(await orders.break_glass(int(body["seconds"]), str(body["reason"])))
 
 
 async def _revoke(leasing: Leasing, request: web.Request) -> web.StreamResponse:
@@ -100,7 +104,7 @@ async def _rotate(leasing: Leasing, request: web.Request) -> web.StreamResponse:
     return web.json_response({"tunnel": await leasing.rotate(str(body["tunnel"]))})
 
 
-async def _metrics(agent: Controlled) -> web.StreamResponse:
+async def _metrics(agent: Telling) -> web.StreamResponse:
     return web.Response(body=agent.metrics(), content_type="text/plain", charset="utf-8")
 
 

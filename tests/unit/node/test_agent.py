@@ -15,6 +15,7 @@ from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.applied import Source
 from pointsman.node.fleet import Fleet
+from pointsman.node.force import Force
 from pointsman.node.paths import Paths, prepare
 from pointsman.node.plan import Plan
 from pointsman.system.log import Log
@@ -67,8 +68,9 @@ def started(tmp_path: Path) -> tuple[Agent, Kernel]:
     prepare(paths)
     pool = Pool(tuple(Supply(entry, DirectSpec("eth0")) for entry in node().entries))
     fleet = Fleet(pool, {Kind.DIRECT: Driver()}, tmp_path, 64002, dict)
-    agent: Any = Agent(node(), paths, kernel, fleet, Source("p", b"", (), ""), trees(), Log())
-    return agent, kernel
+    host: Any = kernel
+    force = Force(node(), paths, host, fleet, Source("p", b"", (), ""), trees(), Log())
+    return Agent(force, Log()), kernel
 
 
 def moved(told: str) -> int:
@@ -83,7 +85,7 @@ def test_a_turn_that_failed_leaves_the_plan_in_force_and_is_told(
     async def turns() -> list[Any]:
         said = []
         for kernel.refuses in ("", "no memory", ""):
-            said.append((await agent._settled(), agent.status(), moved(capsys.readouterr().err)))
+            said.append((await agent._force.settled(), agent.status(), moved(capsys.readouterr().err)))
         return said
 
     good, bad, again = asyncio.run(turns())
@@ -109,7 +111,7 @@ def test_nothing_is_proven_between_two_plans(world: tuple[Agent, Kernel], monkey
 
     async def turns() -> None:
         for kernel.refuses in ("", "no memory", ""):
-            await agent._settled()
+            await agent._force.settled()
             await agent._prove()
 
     asyncio.run(turns())
@@ -121,15 +123,15 @@ def test_more_tunnels_than_there_are_numbers_end_no_turn_and_no_agent(
     world: tuple[Agent, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, kernel = world
-    put = agent._settle_lanes
+    put = agent._force.settle_lanes
 
     async def turns() -> tuple[bool, str]:
-        assert await agent._settled()
+        assert await agent._force.settled()
         monkeypatch.setattr(memories, "TABLES", (7100, 7099))
-        agent.memory = memories.Memory()
+        agent._force.memory = memories.Memory()
         with pytest.raises(Fault, match="there is room for 0") as fault:
             await put()
-        return await agent._settled(), fault.value.label
+        return await agent._force.settled(), fault.value.label
 
     assert asyncio.run(turns()) == (False, "too-many-tunnels")
     assert agent.status()["state"] == "stuck"
@@ -143,8 +145,8 @@ def test_what_drains_goes_on_draining_under_the_next_agent_until_its_time_is_ove
 
     for _ in range(2):
         agent, kernel = started(tmp_path)
-        asyncio.run(agent._fleet.turn())
-        assert asyncio.run(agent._settled())
+        asyncio.run(agent._force.fleet.turn())
+        assert asyncio.run(agent._force.settled())
         assert [lane.profile for lane in kernel.plans[-1].lanes] == ["long"]
         assert memories.recall(tmp_path / "memory.json").draining.keys() == set(kernel.plans[-1].lanes)
 
