@@ -42,7 +42,7 @@ def up(
 
 def _steered(runtime: Path) -> None:
     answer = Client(runtime).get("/v1/status")
-    ways = [_way(profile, answer["state"]) for profile in answer["profiles"]]
+    ways = [_way(profile) for profile in answer["profiles"]]
     on_demand = ways.count(ON_DEMAND)
     usable = f"{sum(map(bool, ways)) - on_demand} of {len(ways) - on_demand} profiles usable"
     more = f", {on_demand} with tunnels made on demand" if on_demand else ""
@@ -51,9 +51,9 @@ def _steered(runtime: Path) -> None:
         print(f"everything is undone in {answer['confirm_within']:.0f} s unless `pointsman confirm` comes before")
 
 
-def _way(profile: dict[str, Any], state: str) -> str:
+def _way(profile: dict[str, Any]) -> str:
     """Return the tunnel of a profile; one of the pool that has none says why, one of single holders does not."""
-    return str(profile["tunnel"]) or ("" if profile["why"] or state == "closed" else ON_DEMAND)
+    return str(profile["tunnel"]) or ("" if profile["why"] else ON_DEMAND)
 
 
 def close(config: ConfigFile) -> None:
@@ -157,7 +157,7 @@ def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
         "profiles",
         ("profile", "encryption", "tunnel", "leaves by", "why not"),
         [
-            (p["name"], p["encryption"], _way(p, answer["state"]), ", ".join(p["sources"]), "; ".join(p["why"]))
+            (p["name"], p["encryption"], _way(p), ", ".join(p["sources"]), "; ".join(p["why"]))
             for p in answer["profiles"]
         ],
     )

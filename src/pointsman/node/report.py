@@ -184,11 +184,12 @@ def _profile(policy: Policy, plan: Plan | None, name: str) -> dict[str, Any]:
     way = plan.ways.get(name) if plan else None
     selection = plan.selections.get(name) if plan else None
     lane = way if isinstance(way, Lane) else None
+    why = [] if lane or selection is None else objections(selection)
     return {
         "name": name,
         "encryption": policy.profile(name).encryption.name.lower(),
         "tunnel": lane.tunnel if lane else "",
         "sources": list(lane.sources) if lane else [],
         "mark": f"{lane.mark:#010x}" if lane else "",
-        "why": [] if lane or selection is None else objections(selection),
+        "why": why if plan else ["the agent has not got there yet"],
     }

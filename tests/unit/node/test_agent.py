@@ -158,3 +158,14 @@ def test_evidence_begins_where_records_are_read_from(world: tuple[Agent, Kernel]
     prover.skip()
 
     assert prover._since > made
+
+
+def test_an_adopted_host_of_which_no_turn_succeeded_is_stuck_and_names_no_tunnel(world: tuple[Agent, Kernel]) -> None:
+    agent, kernel = world
+    kernel.refuses = "no memory"
+
+    assert not asyncio.run(agent._force.settled())
+
+    told = agent.status()
+    assert told["state"] == "stuck"
+    assert {(one["tunnel"], *one["why"]) for one in told["profiles"]} == {("", "the agent has not got there yet")}
