@@ -1,6 +1,7 @@
 """Everything that led to a decision, gathered for one request by the code that enforces it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pointsman.model.attribute import Attribute, Claim, Header, NodeFact, Value
 from pointsman.model.context import Absent, Context, Request
 from pointsman.model.decision import Deny, Malformed, Misdirected, Permit
 from pointsman.model.policy import Policy
-from pointsman.model.tunnel import Kind, Lease, State, Tunnel
+from pointsman.model.tunnel import Entry, Lease, State, Tunnel
 from pointsman.policy.context import attributes_of, read
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import compile_policy
@@ -21,6 +22,23 @@ from pointsman.tunnels.leases import assign
 from pointsman.tunnels.select import Chosen
 
 Decided = Permit | Deny | Malformed | Misdirected
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a request is judged by. `tunnels` are those of the pool, `latency` is in seconds, by tunnel.
+
+    `ways` are by profile the tunnel that the agent has decided on, and why there is none. They are of its own policy;
+    another one is asked as if it were put in force now.
+    """
+
+    policy: Policy
+    facts: Mapping[str, Value]
+    tunnels: tuple[Tunnel, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    stays: Mapping[str, str] = field(default_factory=dict)
+    latency: Mapping[str, float] = field(default_factory=dict)
+    ways: Mapping[str, tuple[str, list[str]]] = field(default_factory=dict)
 
 
 def reasons(
@@ -33,12 +51,13 @@ def reasons(
     now: float,
 ) -> dict[str, Any]:
     """Return the whole explanation. `now` is in seconds since 1970 and judges the token."""
-    policy, tunnels, leases, facts = _world(policy_file, node_file, runtime)
+    world = _world(policy_file, node_file, runtime)
+    policy = world.policy
     request, assumed = as_request(asked, policy)
     given, said = _identity(request, claims, token, policy, now)
-    context, decision = judge(policy, request, given, facts)
+    context, decision = judge(policy, request, given, world.facts)
     profile = decision.profile if isinstance(decision, Permit) else ""
-    tunnel, objections = _tunnel(policy, profile, tunnels, leases)
+    tunnel, objections = _tunnel(world, profile)
     return {
         "context": _told(policy, context),
         "trace": [
@@ -79,9 +98,7 @@ def in_words(decision: Decided) -> str:
             return f"misdirected (421): {address} is no address of destination `{destination}`"
 
 
-def _world(
-    policy_file: Path | None, node_file: Path | None, runtime: Path
-) -> tuple[Policy, tuple[Tunnel, ...], tuple[Lease, ...], Mapping[str, Value]]:
+def _world(policy_file: Path | None, node_file: Path | None, runtime: Path) -> World:
     from pointsman.node import applied
     from pointsman.node.boot import node_file as last_node_file
     from pointsman.node.config import read_node
@@ -99,44 +116,50 @@ def _world(
         if source is None:
             raise NoAgent(f"no policy was applied at `{runtime}` yet: name one with `--policy FILE`")
         policy = applied.again(source)
+    entries = node.entries if node else ()
+    as_if_up = tuple(map(_declared, entries)) if node_file else ()
     facts = {f"node.{name}": value for name, value in node.facts} if node else {}
     try:
         status = Client(runtime, timeout=5).get("/v1/status")
     except NoAgent:
-        return with_stand_ins(policy), _declared(node_file), (), facts
+        return World(with_stand_ins(policy), facts, as_if_up)
     found = {name["host"]: name["addresses"] for name in status["names"]}
-    policy = with_stand_ins(placed(policy, found), found)
-    leases = tuple(Lease(tunnel["name"], tunnel["holder"]) for tunnel in status["tunnels"] if tunnel["holder"])
-    return policy, tuple(map(_live, status["tunnels"])), leases, facts
-
-
-def _declared(node_file: Path | None) -> tuple[Tunnel, ...]:
-    from pointsman.node.config import read_node
-
-    if node_file is None:
-        return ()
-    return tuple(
-        Tunnel(e.name, e.kind, e.level, e.labels, State.UP, e.device or "as-if-up", (), (), 0, 0)
-        for e in read_node(node_file).entries
+    there = World(with_stand_ins(placed(policy, found), found), facts, as_if_up)
+    if node_file:
+        return there
+    ways = {profile["name"]: (profile["tunnel"], profile["why"]) for profile in status["profiles"]}
+    live = {tunnel["name"]: tunnel for tunnel in status["tunnels"]}
+    return replace(
+        there,
+        tunnels=tuple(_live(entry, live[entry.name]) for entry in entries if entry.name in live),
+        leases=tuple(Lease(name, tunnel["holder"]) for name, tunnel in live.items() if tunnel["holder"]),
+        stays={name: tunnel for name, (tunnel, _) in ways.items() if tunnel},
+        latency={name: t["probe"]["latency"] for name, t in live.items() if t["probe"] and t["probe"]["latency"]},
+        ways=ways if policy_file is None else {},
     )
 
 
-def _live(tunnel: Mapping[str, Any]) -> Tunnel:
-    from pointsman.model.profile import Level
-
+def _declared(entry: Entry) -> Tunnel:
+    """Return a tunnel of the pool as if it were up."""
     return Tunnel(
-        name=tunnel["name"],
-        kind=Kind(tunnel["kind"]),
-        level=Level[tunnel["level"].upper()],
-        labels=tuple(sorted(tunnel["labels"].items())),
-        state=State(tunnel["state"]),
-        device=tunnel["device"],
-        sources=tuple(tunnel["sources"]),
+        name=entry.name,
+        kind=entry.kind,
+        level=entry.level,
+        labels=entry.labels,
+        state=State.UP,
+        device=entry.device or "as-if-up",
+        sources=(),
         endpoints=(),
-        table=tunnel["table"],
-        mtu=tunnel["mtu"],
-        why=tunnel["why"],
+        table=0,
+        mtu=0,
+        cost=entry.cost,
+        weight=entry.weight,
     )
+
+
+def _live(entry: Entry, told: Mapping[str, Any]) -> Tunnel:
+    """Return a tunnel of the pool in the state that the agent tells."""
+    return replace(_declared(entry), state=State(told["state"]), why=told["why"])
 
 
 def _identity(
@@ -161,14 +184,18 @@ def _whose(policy: Policy, profile: str) -> str:
     return holding.who if holding else ""
 
 
-def _tunnel(
-    policy: Policy, profile: str, tunnels: tuple[Tunnel, ...], leases: tuple[Lease, ...]
-) -> tuple[str, list[str]]:
-    if not profile or not tunnels or _whose(policy, profile):
+def _tunnel(world: World, profile: str) -> tuple[str, list[str]]:
+    """Return the tunnel of a profile, and what speaks against the others."""
+    if not profile or _whose(world.policy, profile):
         return "", []
-    selection = assign(policy.profiles, tunnels, leases).selections[profile]
-    found = [f"{r.tunnel}: {objection}" for r in selection.rejected for objection in r.objections]
-    return (selection.tunnel if isinstance(selection, Chosen) else ""), found
+    decided, why = world.ways.get(profile, ("", []))
+    if not world.tunnels or (profile in world.ways and not decided):
+        return decided, why
+    pooled = [one for one in world.policy.profiles if one.holding is None]
+    selection = assign(pooled, world.tunnels, world.leases, world.stays, world.latency).selections[profile]
+    chosen = decided or (selection.tunnel if isinstance(selection, Chosen) else "")
+    rejected = [one for one in selection.rejected if one.tunnel != chosen]
+    return chosen, [f"{one.tunnel}: {objection}" for one in rejected for objection in one.objections]
 
 
 def _told(policy: Policy, context: Context | None) -> list[dict[str, object]]:
