@@ -54,7 +54,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         # until the host is steered, the time to get there comes on top; then the time begins anew
         confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
-        fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
+        fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
         force = Force(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
         agent = Agent(force, log)
         applied.keep(paths.policy, source)
@@ -145,7 +145,7 @@ async def _give_back(node: Node, paths: Paths) -> tuple[Fault, ...]:
     async def unsettled() -> None:
         """Nothing is in force any more."""
 
-    fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all)
+    fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
     workshop = Workshop(node.gateways, paths.made, fleet, unsettled, Log())
     workshop.restore()
     return await workshop.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from pointsman.model.fault import Fault
 from pointsman.model.profile import Health
 from pointsman.model.tunnel import Kind, State, Tunnel
+from pointsman.system.log import Log
 from pointsman.tunnels import lifecycle
 from pointsman.tunnels.health import Pulse, judged
 from pointsman.tunnels.lifecycle import Event, Life
@@ -21,11 +22,12 @@ class Fleet:
     """Brings up what the pool offers and says what is there. Times are in seconds of a clock that never jumps."""
 
     def __init__(
-        self, pool: Pool, drivers: Mapping[Kind, Driver], runtime: Path, uid: int, links: Callable[[], Links]
+        self, pool: Pool, drivers: Mapping[Kind, Driver], runtime: Path, uid: int, links: Callable[[], Links], log: Log
     ) -> None:
         """`links` looks at all links at once, or raises `Fault`."""
         self._drivers = drivers
         self._links = links
+        self._log = log
         self._runtime = runtime
         self._uid = uid
         self._supplies: dict[str, Supply] = {}
@@ -70,17 +72,17 @@ class Fleet:
         """Take what the probes say of the tunnels by name, at once and until they say something else."""
         self._pulses = dict(pulses)
         for name in pulses.keys() & self._seen.keys():
-            self._lives[name] = lifecycle.observed(self._lives[name], self._judged(name, self._seen[name]), now)
+            self._live(name, lifecycle.observed(self._lives[name], self._judged(name, self._seen[name]), now))
 
     def lose(self, name: str, why: str) -> None:
         """Count a tunnel as failed, whatever its daemon says."""
         life = lifecycle.moved(self._lives[name], Event.LOST, time.monotonic())
-        self._lives[name] = replace(life, why=why)
+        self._live(name, replace(life, why=why))
 
     def retire(self, name: str) -> None:
         """Count a tunnel as draining: it finishes what it carries, and takes nothing new."""
         if name in self._lives:
-            self._lives[name] = lifecycle.moved(self._lives[name], Event.RETIRED, time.monotonic())
+            self._live(name, lifecycle.moved(self._lives[name], Event.RETIRED, time.monotonic()))
 
     def state(self, name: str) -> State:
         """Return where a tunnel is in its life."""
@@ -150,6 +152,7 @@ class Fleet:
         try:
             seen = driver.tend(supply.spec, place, links)
         except Fault as fault:
+            self._log.fault(fault)
             seen = Observation(State.FAILED, place.link, why=str(fault))
         life = lifecycle.observed(self._lives[name], self._judged(name, seen), now)
         if lifecycle.due(life, seen.state is not State.GONE, now):
@@ -157,9 +160,16 @@ class Fleet:
                 driver.start(supply.spec, place)
                 life = lifecycle.moved(life, Event.STARTED, now)
             except Fault as fault:
+                self._log.fault(fault)
                 seen = Observation(State.FAILED, place.link, why=str(fault))
                 life = lifecycle.observed(lifecycle.moved(life, Event.STARTED, now), seen, now)
-        self._seen[name], self._lives[name] = seen, life
+        self._seen[name] = seen
+        self._live(name, life)
+
+    def _live(self, name: str, life: Life) -> None:
+        before, self._lives[name] = self._lives[name], life
+        if life.state is not before.state:
+            self._log.event("a tunnel is now", tunnel=name, state=life.state, why=life.why)
 
     def _stop(self, supply: Supply) -> Fault | None:
         name = supply.entry.name

@@ -3,26 +3,39 @@
 import json
 import sys
 import time
+from collections.abc import Callable
+from threading import Lock
 
 from pointsman.model.fault import Fault
 
+# A fault that stands is told again after so many seconds
+AGAIN = 60.0
+_REMEMBERED = 256
+
 
 class Log:
-    """Writes events. The same fault is told once, until another event comes."""
+    """Writes events, from any thread. A fault that stands is told once a minute. `clock` is in seconds."""
 
-    def __init__(self) -> None:
-        self._last_fault = ""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[str, float] = {}
+        self._lock = Lock()
 
     def event(self, what: str, /, **fields: object) -> None:
         """Write one event."""
-        self._last_fault = ""
         self._write("info", what, fields)
 
     def fault(self, fault: Fault) -> None:
-        """Write a fault of the host, if it is not the one just written."""
-        if str(fault) != self._last_fault:
-            self._write("error", str(fault), {"label": fault.label})
-            self._last_fault = str(fault)
+        """Write a fault of the host, unless it was told a moment ago."""
+        text, now = str(fault), self._clock()
+        with self._lock:
+            if now < self._told.get(text, now - AGAIN) + AGAIN:
+                return
+            self._told.pop(text, None)
+            self._told[text] = now
+            if len(self._told) > _REMEMBERED:
+                del self._told[next(iter(self._told))]
+        self._write("error", text, {"label": fault.label})
 
     def _write(self, level: str, what: str, fields: dict[str, object]) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

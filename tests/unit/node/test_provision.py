@@ -30,7 +30,7 @@ Answering = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
 def provided(folder: Path, settle: Callable[[], Awaitable[None]], answer: Answering) -> Provision:
     """What gives tunnels of one gateway, which answers like this; `settle` puts them in force."""
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "", "", "")
-    fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0, dict)
+    fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0, dict, Log())
     shop = Workshop([gateway], folder / "made", fleet, settle, Log())
     transport = httpx.MockTransport(answer)
     shop._asked["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)

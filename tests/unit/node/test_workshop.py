@@ -49,7 +49,7 @@ def workshop(folder: Path) -> tuple[Workshop, Links]:
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), gone, gone, gone)
     keep(folder / "made", Kept(Made("gw-1", "gw", Holder("vault", "ada"), 0.0, 0.0), KEY, GIVEN))
     made = Workshop(
-        [gateway], folder / "made", Fleet(Pool(()), {Kind.WIREGUARD: links}, folder, 0, dict), settled, Log()
+        [gateway], folder / "made", Fleet(Pool(()), {Kind.WIREGUARD: links}, folder, 0, dict, Log()), settled, Log()
     )
     made.restore()
     return made, links
