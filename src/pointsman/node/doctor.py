@@ -4,11 +4,12 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pointsman.dataplane.guard import MASK, guard_text
+from pointsman.dataplane.guard import FRAMES, MASK, TABLE, guard_text
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Place
 from pointsman.model.routing import PREFERENCES
@@ -27,8 +28,6 @@ from pointsman.system import envoy, nft
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import load_pool
 
-OURS = {"pointsman", "pointsman_frames"}
-
 
 def examine(node: Node) -> tuple[Finding, ...]:
     """Look at the host that this node file is for. Changes nothing."""
@@ -39,13 +38,23 @@ def examine(node: Node) -> tuple[Finding, ...]:
         xdp_finding(_text(Path("/proc/net/protocols"))),
         *_users(node),
         *file_findings(_modes(node)),
-        *rules_findings(_ip("rule"), _ip("-6", "rule")),
-        *tables_findings(_nft()),
-        *_sysctls(node),
+        *_rules(),
+        *_tables(),
+        *_sysctls(),
         *_devices(node),
-        *stacked_findings(_ip("-d", "link"), node.uplinks),
+        *_stacked(node),
         *_resolvers(node),
     )
+
+
+def programs_needed(kinds: Container[Kind], module: bool) -> dict[str, str]:
+    """Return the programs that these kinds of tunnel need, with their packages. `module`: the kernel has WireGuard."""
+    wanted = {"nft": "nftables", "setpriv": "util-linux", "ip": "iproute2"}
+    if Kind.OPENVPN in kinds:
+        wanted["openvpn"] = "openvpn"
+    if Kind.WIREGUARD in kinds and not module:
+        wanted["wireguard-go"] = "wireguard-go"
+    return wanted
 
 
 def rules_findings(*listed: Iterable[dict[str, object]]) -> list[Finding]:
@@ -76,7 +85,7 @@ def tables_findings(ruleset: Iterable[dict[str, dict[str, object]]]) -> list[Fin
     """Judge foreign nftables chains: address translation or dropping on the way out can shadow ours."""
     found = []
     for chain in (item["chain"] for item in ruleset if "chain" in item):
-        if chain.get("table") in OURS or "hook" not in chain:
+        if chain.get("table") in (TABLE, FRAMES) or "hook" not in chain:
             continue
         name = f"{chain['family']} {chain['table']} {chain['name']}"
         if chain.get("type") == "nat" and chain["hook"] in ("output", "postrouting"):
@@ -87,14 +96,9 @@ def tables_findings(ruleset: Iterable[dict[str, dict[str, object]]]) -> list[Fin
 
 
 def _programs(node: Node) -> list[Finding]:
-    wanted = {"nft": "nftables", "setpriv": "util-linux", "ss": "iproute2"}
-    kinds = {entry.kind for entry in node.entries}
-    if Kind.OPENVPN in kinds:
-        wanted["openvpn"] = "openvpn"
-    if Kind.WIREGUARD in kinds and not Path("/sys/module/wireguard").exists():
-        wanted["wireguard-go"] = "wireguard-go"
+    kinds = {*(entry.kind for entry in node.entries), *(gateway.kind for gateway in node.gateways)}
     found = []
-    for program, package in wanted.items():
+    for program, package in programs_needed(kinds, Path("/sys/module/wireguard").exists()).items():
         there = any(
             (Path(folder) / program).exists() for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin")
         )
@@ -105,7 +109,7 @@ def _programs(node: Node) -> list[Finding]:
         found.append(Finding("envoy", "ok", str(envoy.binary())))
     except Fault as fault:
         found.append(Finding("envoy", "problem", str(fault)))
-    if Kind.DIRECT not in kinds or kinds - {Kind.DIRECT}:
+    if kinds - {Kind.DIRECT}:
         tun = Path("/dev/net/tun").exists()
         found.append(
             Finding("/dev/net/tun", "ok" if tun else "problem", "" if tun else "missing: tunnels cannot be made")
@@ -178,9 +182,29 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _sysctls(node: Node) -> list[Finding]:
-    strict = Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text().strip() == "1"
-    if strict:
+def _rules() -> list[Finding]:
+    listed = _told("ip", "-j", "rule")
+    if listed is None:
+        return [Finding("foreign rules", "warning", "not looked at: `ip` does not list them")]
+    return rules_findings(listed, _told("ip", "-j", "-6", "rule") or ())
+
+
+def _tables() -> list[Finding]:
+    listed = _told("nft", "-j", "list", "ruleset")
+    if listed is None:
+        return [Finding("foreign firewall", "warning", "not looked at: `nft` does not list it; only root may ask")]
+    return tables_findings(listed["nftables"])
+
+
+def _stacked(node: Node) -> list[Finding]:
+    listed = _told("ip", "-j", "-d", "link")
+    if listed is None:
+        return [Finding("stacked uplinks", "warning", "not looked at: `ip` does not list devices")]
+    return stacked_findings(listed, node.uplinks)
+
+
+def _sysctls() -> list[Finding]:
+    if _text(Path("/proc/sys/net/ipv4/conf/all/rp_filter")).strip() == "1":
         hint = "net.ipv4.conf.all.rp_filter is 1 (strict): replies from tunnels are dropped; set it to 2 or 0"
         return [Finding("reverse path filter", "problem", hint)]
     return [Finding("reverse path filter", "ok")]
@@ -207,11 +231,10 @@ def _resolvers(node: Node) -> list[Finding]:
     return [Finding("resolvers", "ok", ", ".join(node.resolvers) or "none declared: no DNS leaves")]
 
 
-def _ip(*words: str) -> list[dict[str, object]]:
-    done = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False)
-    return list(json.loads(done.stdout or "[]")) if done.returncode == 0 else []
-
-
-def _nft() -> list[dict[str, dict[str, object]]]:
-    done = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, text=True, check=False)
-    return list(json.loads(done.stdout or "{}").get("nftables", [])) if done.returncode == 0 else []
+def _told(*command: str) -> Any:
+    """Return what a program tells in JSON; None where it is missing, or tells nothing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return json.loads(done.stdout) if done.returncode == 0 and done.stdout else None

@@ -36,6 +36,8 @@ def guard_finding(refused: str) -> Finding:
         return Finding("guard", "ok", "the kernel takes the closed form")
     if "not permitted" in refused:
         return Finding("guard", "warning", "not asked: only root may")
+    if "not installed" in refused:
+        return Finding("guard", "problem", f"not asked: {refused}")
     lines = [line for line in refused.splitlines() if "rror" in line]
     first = (lines or refused.splitlines())[0].strip()
     hint = "it needs the egress hook (CONFIG_NETFILTER_EGRESS) and CONFIG_IP_ROUTE_CLASSID"

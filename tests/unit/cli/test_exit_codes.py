@@ -117,6 +117,27 @@ def test_a_node_file_is_judged_away_from_its_host(tmp_path: Path) -> None:
     assert ("no-such-user" in checked.stderr, "no tunnel of the pool" in checked.stderr) == (False, True)
 
 
+def test_a_host_without_programs_is_told_what_it_lacks(tmp_path: Path) -> None:
+    gateway = "{name: g, kind: openvpn, level: strong, address: 192.0.2.1, ca: ca, certificate: crt, key: key}"
+    (tmp_path / "node.yaml").write_text(
+        "{apiVersion: pointsman/v1, kind: Node, policy: p, uplinks: [eth0],\n"
+        f"gateways: [{gateway}],\n"
+        "tunnels: [{name: d, kind: direct, level: none, device: eth0}]}"
+    )
+
+    done = run("doctor", "--json", "-c", str(tmp_path / "node.yaml"), PATH="/nonexistent")
+
+    found = {one["what"]: (one["level"], one["detail"]) for one in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert found["guard"] == ("problem", "not asked: `nft` is not installed; install the package `nftables`")
+    assert {name: found[name][0] for name in ("foreign rules", "foreign firewall", "stacked uplinks")} == {
+        "foreign rules": "warning",
+        "foreign firewall": "warning",
+        "stacked uplinks": "warning",
+    }
+    assert found.keys() >= {"openvpn", "/dev/net/tun"}
+
+
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "node.yaml").write_text("apiVersion: pointsman/v1\nkind: Node\nuplinks: [eth0]\n")
 

@@ -1,4 +1,7 @@
-from pointsman.node.doctor import Finding, rules_findings, tables_findings
+import pytest
+
+from pointsman.model.tunnel import Kind
+from pointsman.node.doctor import Finding, programs_needed, rules_findings, tables_findings
 
 CLEAN = [
     {"priority": 0, "table": "local"},
@@ -54,3 +57,16 @@ def test_chains_that_translate_or_drop_on_the_way_out_are_warnings() -> None:
 
 def test_no_foreign_firewall_is_in_order() -> None:
     assert [f.level for f in tables_findings([])] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "module", "more"),
+    [
+        ({Kind.DIRECT}, False, set()),
+        ({Kind.OPENVPN}, True, {"openvpn"}),
+        ({Kind.WIREGUARD}, True, set()),
+        ({Kind.DIRECT, Kind.WIREGUARD, Kind.OPENVPN}, False, {"wireguard-go", "openvpn"}),
+    ],
+)
+def test_the_programs_that_the_tunnels_need_are_asked_for(kinds: set[Kind], module: bool, more: set[str]) -> None:
+    assert programs_needed(kinds, module).keys() == {"nft", "setpriv", "ip"} | more
