@@ -1,10 +1,12 @@
 """How a command reaches the running agent: HTTP over its control socket."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from pointsman.model.problem import Problem
 
 
 class NoAgent(Exception):
@@ -12,10 +14,11 @@ class NoAgent(Exception):
 
 
 class Refused(Exception):
-    """The agent understood and says no; `problems` lists why."""
+    """Agent or gateway says no; `problems` lists why. `label` is stable and meant for programs."""
 
-    def __init__(self, title: str, problems: list[str]) -> None:
-        self.problems = problems
+    def __init__(self, title: str, label: str, problems: Iterable[Problem]) -> None:
+        self.label = label
+        self.problems = tuple(problems)
         super().__init__(title)
 
 
@@ -58,7 +61,7 @@ class Client:
             raise self._nobody() from error
         content = answer.json()
         if answer.is_error:
-            raise Refused(str(content.get("title", answer.status_code)), list(content.get("problems", [])))
+            raise Refused(content["title"], content["label"], map(Problem.of, content["problems"]))
         return content
 
     def _nobody(self) -> NoAgent:

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from pointsman import __version__
 from pointsman.cli import show
 from pointsman.cli.client import NoAgent, Refused
 from pointsman.model.fault import Fault
-from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.model.problem import Invalid, Problem
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused or a check failed, 2 wrong usage, 3 no agent answers, 4 the host failed us.
@@ -71,23 +72,23 @@ def _run(json: bool) -> int:
         show.problems_as_json(invalid.problems) if json else show.problems(invalid.problems)
         return 1
     except Refused as refused:
-        _tell(str(refused), refused.problems, json)
+        _tell(str(refused), refused.label, refused.problems, json)
         return 1
     except NoAgent as nobody:
-        _tell(str(nobody), [], json)
+        _tell(str(nobody), "no-agent", (), json)
         return 3
     except Fault as fault:
-        _tell(str(fault), [], json)
+        _tell(str(fault), fault.label, (), json)
         return 4
     return 0
 
 
-def _tell(message: str, details: list[str], json: bool) -> None:
+def _tell(message: str, label: str, problems: Sequence[Problem], json: bool) -> None:
     if json:
-        found = [show.problem_json(Problem(Place(), "refused", detail)) for detail in details]
-        show.as_json({"error": message, "problems": found})
+        show.as_json({"error": message, "label": label, "problems": [problem.fields for problem in problems]})
     else:
-        show.error(message, details)
+        show.error(message)
+        show.problems(problems)
 
 
 def calm() -> None:

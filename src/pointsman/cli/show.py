@@ -65,19 +65,19 @@ def _stacked(terminal: Console, title: str, columns: Sequence[str], rows: Iterab
 
 
 def problems(found: Iterable[Problem]) -> None:
-    """Print problems to standard error, one a line, place first."""
+    """Print problems to standard error, one a line, place first where they have one."""
     terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     for problem in found:
-        line = Text(f"{problem.place}: ", style="bold")
-        line.append(problem.what, style="red")
+        line = Text(f"{problem.place}: " if problem.place.file else "", style="bold")
+        line.append(plain(problem.what), style="red")
         if problem.hint:
-            line.append(f"\n    {problem.hint}", style="dim")
+            line.append(f"\n    {plain(problem.hint)}", style="dim")
         terminal.print(line)
 
 
 def problems_as_json(found: Iterable[Problem]) -> None:
     """Print problems as every command with `--json` does."""
-    listed = [problem_json(problem) for problem in found]
+    listed = [problem.fields for problem in found]
     count = len(listed)
     error = f"{count} problem{'' if count == 1 else 's'}"
     as_json({"valid": False, "error": error, "problems": listed})
@@ -89,24 +89,10 @@ def wants_json(words: Sequence[str]) -> bool:
     return "--json" in ours and list(ours[:2]) != ["lab", "exec"]
 
 
-def problem_json(problem: Problem) -> dict[str, object]:
-    """Return a problem as programs see it."""
-    return {
-        "file": problem.place.file,
-        "line": problem.place.line,
-        "column": problem.place.column,
-        "label": problem.label,
-        "what": problem.what,
-        "hint": problem.hint,
-    }
-
-
-def error(message: str, details: Iterable[str] = ()) -> None:
+def error(message: str) -> None:
     """Print what went wrong to standard error."""
     terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     terminal.print(Text("error: ", style="bold red").append(plain(message), style="default"))
-    for detail in details:
-        terminal.print(Text(f"  {plain(detail)}"))
 
 
 def plain(text: str) -> str:

@@ -1,8 +1,9 @@
 """What is wrong with an input, and what to do about it. All problems of one input are reported at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,6 +31,19 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}" + (f"; {self.hint}" if self.hint else "")
+
+    @property
+    def fields(self) -> dict[str, str | int]:
+        """Return the problem as programs see it."""
+        place = self.place
+        said = {"label": self.label, "what": self.what, "hint": self.hint}
+        return {"file": place.file, "line": place.line, "column": place.column, **said}
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Problem":
+        """Return the problem that has these fields."""
+        place = Place(fields["file"], fields["line"], fields["column"])
+        return cls(place, fields["label"], fields["what"], fields["hint"])
 
 
 class Invalid(Exception):
