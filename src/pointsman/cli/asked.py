@@ -55,7 +55,7 @@ _SILENT = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person said of a request. `address` and `port` are empty where the URL has to tell."""
+    """What a person said of a request. `address` is empty where the URL has to tell."""
 
     method: str
     url: str

@@ -9,9 +9,8 @@ from pointsman.model.tunnel import Endpoint, Kind
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """One gateway of the node file. It is asked over mutual TLS at `address` and `port`; files are paths.
+
     `secret` is the file of what it shares with this node for the pre-shared keys of its tunnels; empty for none.
-
-
     `level` is what every tunnel made there gives, and `rate` what each carries in bits per second, None where unknown.
     So many spare tunnels, from `least` to `most`, wait for holders.
     """

@@ -65,7 +65,7 @@ class Entry:
 class Tunnel:
     """One live tunnel. `sources` are its own addresses (v4 and v6), which upstream sockets bind to.
 
-    `mark` is the routing mark's tunnel part and `table` the routing table; `mtu` is in bytes.
+    `table` is its routing table; `mtu` is in bytes.
     `rate` and `outer_dscp` are as in its `Entry`; `port` is the local one of its outer packets, 0 where unknown.
     """
 

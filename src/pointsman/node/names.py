@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,14 @@ class Names:
 def recall(kept: Path, now: float) -> dict[Question, Known]:
     """Return what an earlier agent knew; nothing where that was before the last boot, or cannot be read."""
     try:
-        content = json.loads(kept.read_bytes())
-    except (FileNotFoundError, ValueError):
+        return {
+            Question(str(name), FAMILIES[FAMILIES.index(family)]): Known(_until(addresses), answered)
+            for name, family, addresses, answered in json.loads(kept.read_bytes())
+            if answered is not None and answered <= now
+        }
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return {}
-    return {
-        Question(name, family): Known(addresses, answered)
-        for name, family, addresses, answered in content
-        if answered is not None and answered <= now
-    }
+
+
+def _until(kept: Mapping[str, float]) -> dict[str, float]:
+    return {str(ip_address(address)): float(until) for address, until in kept.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Every file of one agent. Nothing of ours lies outside `runtime` and `state`."""
+    """The files that several parts of one agent share. Nothing of ours lies outside `runtime` and `state`."""
 
     runtime: Path
     state: Path

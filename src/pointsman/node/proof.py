@@ -96,7 +96,7 @@ def _of_socket(seen: Connection) -> str:
     return f"{local} to {remote}: mark {seen.mark:#010x}, device {seen.device or 'any'}"
 
 
-def packets_of(rights: Iterable[Right], lanes: Iterable[Lane]) -> list[tuple[Lane, str]]:
+def carrying(rights: Iterable[Right], lanes: Iterable[Lane]) -> list[tuple[Lane, str]]:
     """Return the lanes that carry something now, each with the addresses that it goes to."""
     by_name = {lane.cluster: lane for lane in lanes}
     pairs = sorted({(one.lane, one.connection.remote) for one in rights if one.lane in by_name})

@@ -16,7 +16,7 @@ from pointsman.node.ledger import Ledger
 from pointsman.node.narrowing import Narrowing
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan
-from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, detour, escape, escaped, judge, packets_of
+from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, carrying, detour, escape, escaped, judge
 from pointsman.node.records import Decided, Pair, decided
 from pointsman.policy.diagram import Compiled
 from pointsman.system import connections, devices, netlink
@@ -101,7 +101,7 @@ class Prover:
         self._note([*(one.finding for one in wrong), *map(escape, away)])
         right = [one for one in judged if isinstance(one, Right)]
         self.standing = Counter(one.lane for one in right)
-        self._packets = packets_of(right, look.plan.lanes)[:MOST_ROUTES]
+        self._packets = carrying(right, look.plan.lanes)[:MOST_ROUTES]
         now = {one.connection.points: frozenset({one.lane}) for one in right}
         now |= {one.connection.points: frozenset() for one in wrong}
         # a request that ended since the turn before may have had a socket that is gone by now

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.resolution import Answer, Question
-from pointsman.node.names import Names
+from pointsman.node.names import Names, recall
 from pointsman.node.trees import Trees
 from pointsman.policy.diagram import compile_policy
 from pointsman.policy.load import load
@@ -162,6 +164,27 @@ def test_the_next_agent_knows_what_the_last_one_knew(tmp_path: Path) -> None:
         assert addresses_of(names(Server({}), clock, tmp_path), of) == ()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "7",
+        '{"shop.example": 4}',
+        "[7]",
+        '[["shop.example", 4]]',
+        '[["shop.example", 5, {}, 1]]',
+        '[["shop.example", 4, [], 1]]',
+        '[["shop.example", 4, {}, "soon"]]',
+        '[["shop.example", 4, {"shop": 9}, 1]]',
+        '[["shop.example", 4, {"198.51.100.1": null}, 1]]',
+    ],
+)
+def test_what_was_kept_and_cannot_be_read_is_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "names.json").write_text(text)
+
+    assert recall(tmp_path / "names.json", 1000.0) == {}
 
 
 def test_names_of_another_policy_are_learned_before_it_is_in_force_and_forgotten_after(tmp_path: Path) -> None:

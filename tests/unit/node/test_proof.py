@@ -2,7 +2,7 @@ import pytest
 
 from pointsman.model.connection import Connection
 from pointsman.model.tunnel import Lane
-from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, detour, escaped, judge, packets_of
+from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, carrying, detour, escaped, judge
 
 VAULT = Lane("vault", "a", 0x00200000, "pma", ("10.71.0.2", "fd71::2"))
 ARCHIVE = Lane("archive", "a", 0x00300000, "pma", ("10.71.0.2", "fd71::2"))
@@ -108,7 +108,7 @@ def test_a_users_connection_that_nothing_frees_has_escaped(
 def test_the_lanes_that_carry_something_are_asked_about_with_where_they_go() -> None:
     rights = [Right(socket(), "vault@a"), Right(socket(local="10.71.0.2"), "vault@a"), Right(socket(), "gone@a")]
 
-    assert packets_of(rights, LANES) == [(VAULT, "198.51.100.80")]
+    assert carrying(rights, LANES) == [(VAULT, "198.51.100.80")]
 
 
 @pytest.mark.parametrize("way", ["pma", ""])
