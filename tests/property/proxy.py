@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from pointsman.dataplane.envoy import Object, extension, typed
 from pointsman.dataplane.inputs import Coded, Host, Input, Inputs, Listed, Plain, inputs_of
 from pointsman.dataplane.matcher import compile_node
+from pointsman.lab.wait import until
 from pointsman.model.attribute import Attribute, Value
 from pointsman.model.context import Absent
 from pointsman.model.diagram import Leaf, Node
@@ -148,12 +148,10 @@ def _config(diagrams: Mapping[str, Node], known: Inputs, folder: Path, filters: 
 
 
 def _await(process: "subprocess.Popen[bytes]", path: Path, log: Path) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
+    def answers() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"envoy ended: {log.read_text()[-300:]}")
         with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError("envoy did not start")
+            return probe.connect_ex(str(path)) == 0
+
+    until(answers, "envoy answers", log, within=60)
