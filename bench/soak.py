@@ -158,7 +158,7 @@ class _Retries:
     def look(self) -> None:
         """Take in what the proxy has counted."""
         with suppress(Fault):
-            lines = self._admin.stats(_RETRIES).splitlines()
+            lines = self._admin.ask("GET", f"/stats/prometheus?usedonly&filter={_RETRIES}").splitlines()
             now = sum(int(line.rpartition(" ")[2]) for line in lines if line and not line.startswith("#"))
             self.counted += now - self._last if now >= self._last else now
             self._last = now

@@ -2,9 +2,11 @@
 
 import json
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
+from pointsman.lab.wait import until
+from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind, State
@@ -17,21 +19,17 @@ from pointsman.tunnels.port import Observation, berth
 def main(runtime: str, name: str, kind: str, source: str, verb: str) -> None:
     direct = kind == "direct"
     entry = Entry(name, Kind(kind), Level.NONE, file="" if direct else source, device=source if direct else "")
-    spec = load_pool([(entry, Place("test"))], read_text).supply(name).spec
+    spec = load_pool([(entry, Place("test"))], read_text).supplies[0].spec
     driver, home = DRIVERS[Kind(kind)], berth(Path(runtime), name, 64002, 64002)
-    seen: Observation | None = None
     if verb == "up":
         driver.start(spec, home)
-        deadline = time.monotonic() + 20
-        while (seen := driver.tend(spec, home)).state is not State.UP and time.monotonic() < deadline:
-            time.sleep(0.05)
+        with suppress(Fault):  # then what is seen says what is wrong
+            until(lambda: driver.tend(spec, home).state is State.UP, "the tunnel is up", within=20, every=0.05)
     elif verb == "start":
         driver.start(spec, home)
-    elif verb == "tend":
-        seen = driver.tend(spec, home)
     elif verb == "stop":
         driver.stop(home)
-    sys.stdout.write(json.dumps(fields(seen or driver.observe(spec, home))))
+    sys.stdout.write(json.dumps(fields(driver.tend(spec, home))))
 
 
 def fields(seen: Observation) -> dict[str, object]:
@@ -39,10 +37,8 @@ def fields(seen: Observation) -> dict[str, object]:
         "state": str(seen.state),
         "device": seen.device,
         "sources": list(seen.sources),
-        "endpoints": [[e.address, e.port, e.protocol] for e in seen.endpoints],
         "mtu": seen.mtu,
         "age": seen.handshake_age,
-        "received": seen.received,
         "sent": seen.sent,
         "why": seen.why,
     }

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pointsman.lab import spaces
+from pointsman.lab import spaces, wait
 
 AGENT = Path(__file__).with_name("driver_agent.py")
 INNER = {"near": ("10.71.0.2", "fd71::2"), "far": ("10.71.0.1", "fd71::1")}
@@ -170,7 +169,7 @@ class Tunnel:
         far = INNER["far"][family]
         source = next(
             address
-            for address in self.drive("observe")["sources"]  # type: ignore[attr-defined]
+            for address in self.drive("tend")["sources"]  # type: ignore[attr-defined]
             if (":" in address) == bool(family)
         )
         self.world.run("near", "ip", "route", "replace", far, "dev", self.device)
@@ -244,7 +243,6 @@ def test_a_tunnel_comes_up_and_carries_both_families(bring: Bring, kind: str, fa
     tunnel = bring(kind, family)
 
     assert tunnel.first["state"] == "up", tunnel.first
-    assert tunnel.first["endpoints"] == [[OUTER["far"][family], 51820 if kind == "wireguard" else 1194, "udp"]]
     assert tunnel.first["mtu"] == 1400
     assert len(tunnel.first["sources"]) == 2  # type: ignore[arg-type]
     assert tunnel.carries(0)
@@ -294,7 +292,7 @@ def test_a_killed_daemon_is_seen_and_a_new_start_heals(bring: Bring, kind: str) 
     tunnel = bring(kind, 0)
     os.kill(tunnel.world.pid("near", "t"), signal.SIGKILL)
 
-    gone = until(lambda: tunnel.drive("observe"), "'state': 'gone'")
+    gone = until(lambda: tunnel.drive("tend"), "'state': 'gone'")
     assert gone["sources"] == []
     assert gone["why"]
     assert not tunnel.world.run("near", "ip", "-4", "route", "get", "198.51.100.1", check=False)
@@ -320,7 +318,7 @@ def test_a_file_that_changed_makes_a_new_tunnel_in_place_of_the_old(bring: Bring
     file = Path(tunnel.near.file)
     file.write_text(file.read_text().replace("MTU = 1400", "MTU = 1380").replace("client\n", "client\ntun-mtu 1380\n"))
 
-    assert tunnel.drive("observe")["why"] == "it was made from another file"
+    assert tunnel.drive("tend")["why"] == "it was made from another file"
     again = tunnel.drive("up")
     assert (again["state"], again["mtu"]) == ("up", 1380)
     assert daemons(tunnel) == [tunnel.world.pid("near", "t")] != [before]
@@ -332,12 +330,7 @@ def test_what_somebody_undid_on_the_link_is_repaired(bring: Bring, kind: str) ->
     tunnel.world.run("near", "ip", "addr", "flush", "dev", tunnel.device)
     tunnel.world.run("near", "ip", "link", "set", tunnel.device, "down", "mtu", "1300")
 
-    assert tunnel.drive("observe")["state"] == "provisioning"
-    assert tunnel.drive("tend") | {"age": 0, "received": 0, "sent": 0} == tunnel.first | {
-        "age": 0,
-        "received": 0,
-        "sent": 0,
-    }
+    assert tunnel.drive("tend") | {"age": 0, "sent": 0} == tunnel.first | {"age": 0, "sent": 0}
 
 
 @KINDS
@@ -436,7 +429,7 @@ def test_an_openvpn_gateway_with_another_certificate_is_refused(world: World, br
 
 def test_a_link_of_somebody_else_is_not_touched(world: World) -> None:
     files = wireguard_files(world, 0)
-    device = str(world.drive("near", "t", "wireguard", files["near"].file, "observe")["device"])
+    device = str(world.drive("near", "t", "wireguard", files["near"].file, "tend")["device"])
     world.run("near", "ip", "tuntap", "add", device, "mode", "tun")
     world.run("near", "ip", "link", "set", device, "alias", "theirs")
 
@@ -457,12 +450,12 @@ def test_a_gateway_that_cannot_be_reached_is_no_tunnel(world: World) -> None:
 
 
 def test_direct_is_up_while_its_device_is(world: World) -> None:
-    assert world.drive("near", "d", "direct", "eth0", "observe")["sources"] == list(OUTER["near"])
+    assert world.drive("near", "d", "direct", "eth0", "tend")["sources"] == list(OUTER["near"])
     assert world.drive("near", "d", "direct", "eth0", "start")["state"] == "up"
 
     world.run("near", "ip", "link", "set", "eth0", "down")
 
-    assert world.drive("near", "d", "direct", "eth0", "observe")["why"] == "device `eth0` is down"
+    assert world.drive("near", "d", "direct", "eth0", "tend")["why"] == "device `eth0` is down"
 
 
 def daemons(tunnel: Tunnel) -> list[int]:
@@ -472,11 +465,13 @@ def daemons(tunnel: Tunnel) -> list[int]:
     return [int(pid) for pid in pids.stdout.split() if Path(f"/proc/{pid}").stat().st_uid == 64002]
 
 
-def until(ask: Callable[[], object], wanted: str, within: float = 20.0) -> dict[str, object]:
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        seen = ask()
-        if wanted in str(seen):
-            return seen if isinstance(seen, dict) else {"seen": seen}
-        time.sleep(0.05)
-    raise AssertionError(f"`{wanted}` never came: {seen}")
+def until(ask: Callable[[], object], wanted: str) -> dict[str, object]:
+    """Return the first answer that holds what is wanted."""
+    seen: list[object] = []
+
+    def came() -> bool:
+        seen.append(ask())
+        return wanted in str(seen[-1])
+
+    wait.until(came, f"`{wanted}` comes", within=20)
+    return seen[-1] if isinstance(seen[-1], dict) else {"seen": seen[-1]}

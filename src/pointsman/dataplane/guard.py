@@ -29,8 +29,6 @@ from pointsman.model.tunnel import Lane
 
 TABLE = "pointsman"
 FRAMES = "pointsman_frames"
-MASK = 0x3FF00000
-OUTER_MARK = 0x00100000
 
 Counts = Mapping[str, tuple[int, int]]
 
@@ -94,8 +92,6 @@ class GuardSpec:
     resolvers: tuple[tuple[str, int], ...] = ()
     gateways: tuple[tuple[str, int], ...] = ()
     capture: Capture = UNCAPTURED
-    mask: int = MASK
-    outer_mark: int = OUTER_MARK
     glass: int = 0
 
     @property
@@ -184,8 +180,6 @@ def _chains(spec: GuardSpec, buckets: Mapping[str, str]) -> tuple[Chain, ...]:
         spec.tunnel_uid,
         spec.exempt_uids,
         spec.link_uids,
-        spec.mask,
-        spec.outer_mark,
         _in_order(spec),
         {treatment.profile: treatment for treatment in spec.treatments},
         buckets,

@@ -4,6 +4,7 @@ from pointsman.dataplane import treatment
 from pointsman.dataplane.capture import Capture
 from pointsman.dataplane.nftables import Chain, braced, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
+from pointsman.model.routing import MASK
 from pointsman.model.tunnel import Lane
 
 PROXY_ZONE = 7112
@@ -38,7 +39,7 @@ def _apart(ours: Ours) -> Chain:
             f"meta skuid {ours.proxy} ct original zone set {PROXY_ZONE}",
             [
                 "meta skuid >= 0 return",
-                f"meta mark & {mark(ours.mask)} == {lanes} ct original zone set {PROXY_ZONE}",
+                f"meta mark & {mark(MASK)} == {lanes} ct original zone set {PROXY_ZONE}",
             ]
             if ours.lanes
             else "",
@@ -48,7 +49,7 @@ def _apart(ours: Ours) -> Chain:
 
 
 def _strip(ours: Ours) -> Chain:
-    not_ours = f"meta mark & {mark(ours.mask)} != 0 meta skuid != {users({ours.proxy, ours.tunnel})}"
+    not_ours = f"meta mark & {mark(MASK)} != 0 meta skuid != {users({ours.proxy, ours.tunnel})}"
     return Chain(
         "strip",
         (f"{not_ours} meta mark set meta mark & {ours.rest}",),

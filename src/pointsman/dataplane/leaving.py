@@ -9,6 +9,7 @@ from pointsman.dataplane.nftables import Chain, comment, device, lane_counter, m
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.queues import priority
 from pointsman.dataplane.treatment import Treatment
+from pointsman.model.routing import MASK, OUTER_MARK
 from pointsman.model.tunnel import Lane
 
 COUNTERS = (
@@ -78,7 +79,7 @@ def _of_proxy(ours: Ours) -> Chain:
 
 def _lane(ours: Ours, lane: Lane) -> Chain:
     treated = ours.treated.get(lane.profile, _PLAIN)
-    queue = priority(lane, ours.mask) if lane.device in ours.queued else ""
+    queue = priority(lane, MASK) if lane.device in ours.queued else ""
     return Chain(
         f"lane_{lane.mark:08x}",
         (
@@ -129,7 +130,7 @@ def _owned(ours: Ours) -> Chain:
 
 def _unattributed(ours: Ours) -> Chain:
     """The rest of our own connections, and what the kernel sends by itself."""
-    outer = f"meta mark & {mark(ours.mask)} == {mark(ours.outer)} meta l4proto"
+    outer = f"meta mark & {mark(MASK)} == {mark(OUTER_MARK)} meta l4proto"
     begun = ours.by_mark("ct mark", "lane")
     pointed = _by_local_port(ours)
     return Chain(

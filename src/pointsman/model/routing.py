@@ -1,4 +1,4 @@
-"""Routes and rules of ours, and the steps that add or remove one. `PROTOCOL` and the ranges say that they are ours."""
+"""Routes, rules and marks of ours, and the steps that add or remove one. Numbers and ranges say that they are ours."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +9,9 @@ MAIN = 254
 UNREACHABLE_METRIC = 4278198272
 DEVICE_METRIC = 100
 PREFERENCES = range(7100, 7100 + 1024)
+MASK = 0x3FF00000
+# That of no lane: the kernel's own WireGuard packets carry it, so that the guard can free exactly these
+OUTER_MARK = 0x00100000
 
 Family = Literal[4, 6]
 FAMILIES: tuple[Family, ...] = (4, 6)

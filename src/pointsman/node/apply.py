@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
-from pointsman.dataplane.guard import FRAMES, MASK, TABLE, GuardSpec, guard_text, removal_text
+from pointsman.dataplane.guard import FRAMES, TABLE, GuardSpec, guard_text, removal_text
 from pointsman.dataplane.nftables import lane_counter
 from pointsman.dataplane.queues import queue_steps
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
 from pointsman.model.connection import Connection
 from pointsman.model.queues import Queues
-from pointsman.model.routing import Drop, Put, Routing
+from pointsman.model.routing import MASK, Drop, Put, Routing
 from pointsman.model.tunnel import Lane
 from pointsman.node.config import Node
 from pointsman.node.guards import closed_guard

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pointsman.dataplane.guard import FRAMES, MASK, TABLE, guard_text
+from pointsman.dataplane.guard import FRAMES, TABLE, guard_text
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Place
-from pointsman.model.routing import PREFERENCES
+from pointsman.model.routing import MASK, PREFERENCES
 from pointsman.model.tunnel import Kind
 from pointsman.node.config import Node
 from pointsman.node.findings import (

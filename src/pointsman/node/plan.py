@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pointsman.dataplane import entries as entry_ports
 from pointsman.dataplane.capture import compile_capture
 from pointsman.dataplane.envoy import Settings
-from pointsman.dataplane.guard import MASK, GuardSpec
+from pointsman.dataplane.guard import GuardSpec
 from pointsman.dataplane.queues import want_queues
 from pointsman.dataplane.resources import EnvoyFiles, Resource, compile_envoy
 from pointsman.dataplane.routing import want_routing
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
 from pointsman.model.queues import Queues
-from pointsman.model.routing import Routing
+from pointsman.model.routing import MASK, Routing
 from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node.config import Node
 from pointsman.node.guards import open_guard

@@ -49,10 +49,6 @@ class Admin:
             for kind, told in found.items()
         }
 
-    def stats(self, pattern: str) -> str:
-        """Return the counters whose names match, in Prometheus' text format."""
-        return self.ask("GET", f"/stats/prometheus?usedonly&filter={pattern}")
-
     def reopen_logs(self) -> None:
         """Have Envoy open its log files anew, after they were moved away."""
         self.ask("POST", "/reopen_logs")

@@ -24,7 +24,6 @@ class Event(StrEnum):
     SILENT = "silent"
     LOST = "lost"
     RETIRED = "retired"
-    STOPPED = "stopped"
 
 
 # A pair that is missing here leaves the state as it is. What is GONE stays gone: its successor is another tunnel
@@ -33,29 +32,23 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PLANNED, Event.CARRIES): State.UP,
     (State.PLANNED, Event.SUFFERS): State.DEGRADED,
     (State.PLANNED, Event.LOST): State.FAILED,
-    (State.PLANNED, Event.STOPPED): State.GONE,
     (State.PROVISIONING, Event.CARRIES): State.UP,
     (State.PROVISIONING, Event.SUFFERS): State.DEGRADED,
     (State.PROVISIONING, Event.SILENT): State.FAILED,
     (State.PROVISIONING, Event.LOST): State.FAILED,
-    (State.PROVISIONING, Event.STOPPED): State.GONE,
     (State.UP, Event.SUFFERS): State.DEGRADED,
     (State.UP, Event.SILENT): State.FAILED,
     (State.UP, Event.LOST): State.FAILED,
     (State.UP, Event.RETIRED): State.DRAINING,
-    (State.UP, Event.STOPPED): State.GONE,
     (State.DEGRADED, Event.CARRIES): State.UP,
     (State.DEGRADED, Event.SILENT): State.FAILED,
     (State.DEGRADED, Event.LOST): State.FAILED,
     (State.DEGRADED, Event.RETIRED): State.DRAINING,
-    (State.DEGRADED, Event.STOPPED): State.GONE,
     (State.DRAINING, Event.SILENT): State.GONE,
     (State.DRAINING, Event.LOST): State.GONE,
-    (State.DRAINING, Event.STOPPED): State.GONE,
     (State.FAILED, Event.STARTED): State.PROVISIONING,
     (State.FAILED, Event.CARRIES): State.UP,
     (State.FAILED, Event.SUFFERS): State.DEGRADED,
-    (State.FAILED, Event.STOPPED): State.GONE,
 }
 
 

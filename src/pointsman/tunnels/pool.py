@@ -27,10 +27,6 @@ class Pool:
     supplies: tuple[Supply, ...]
     notes: tuple[Problem, ...] = ()
 
-    def supply(self, name: str) -> Supply:
-        """Return the tunnel of this name."""
-        return next(supply for supply in self.supplies if supply.entry.name == name)
-
 
 def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
     """Return the pool that these entries make; raise `Invalid` with every problem of every file.

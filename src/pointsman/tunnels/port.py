@@ -107,9 +107,9 @@ class Berth:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What is seen of a tunnel. `handshake_age` is in seconds, None where unknown; counters are bytes.
-    `port` is the local one of outer UDP packets, 0 where unknown.
+    """What is seen of a tunnel. `handshake_age` is in seconds, None where unknown; `sent` is in bytes.
 
+    `port` is the local one of outer UDP packets, 0 where unknown.
     GONE means that `start` is due: nothing is there, it died, or it is not what the spec says. In FAILED and
     PROVISIONING something runs and goes on trying; a new start would only throw away what it has.
     """
@@ -117,10 +117,8 @@ class Observation:
     state: State
     device: str
     sources: tuple[str, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
     mtu: int = 0
     handshake_age: float | None = None
-    received: int = 0
     sent: int = 0
     why: str = ""
     port: int = 0
@@ -155,9 +153,6 @@ class Driver(Protocol):
 
     def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
         """Repair the tunnel's link (addresses, MTU, up), then say what is there."""
-
-    def observe(self, spec: Spec, berth: Berth) -> Observation:
-        """Say what is there. Changes nothing."""
 
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""

@@ -33,9 +33,6 @@ class Driver:
             raise seen
         return seen
 
-    def observe(self, spec: Spec, berth: Berth) -> Observation:
-        return self.tend(spec, berth)
-
     def stop(self, berth: Berth) -> None: ...
 
 

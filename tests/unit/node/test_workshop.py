@@ -29,9 +29,6 @@ class Links:
         """Nothing is to be made."""
 
     def tend(self, spec: Spec, berth: Berth, links: Seen = NO_LINKS) -> Observation:
-        return self.observe(spec, berth)
-
-    def observe(self, spec: Spec, berth: Berth) -> Observation:
         return Observation(State.UP, berth.link)
 
     def stop(self, berth: Berth) -> None:

@@ -75,10 +75,3 @@ def test_what_has_no_daemon_is_started_with_growing_pauses() -> None:
     assert not due(failed, alive=True, now=99.0)
     assert not due(Life(State.UP), alive=True, now=0.0)
     assert [pause(failures) for failures in (0, 1, 2, 3, 99)] == [0.0, 0.5, 1.0, 2.0, 30.0]
-
-
-def test_every_pair_of_state_and_event_leads_somewhere_known() -> None:
-    for state in State:
-        for event in Event:
-            assert moved(Life(state), event, 1.0).state in State
-        assert moved(Life(state), Event.STOPPED, 1.0).state is State.GONE

@@ -33,7 +33,7 @@ def test_a_pool_holds_a_spec_for_every_entry() -> None:
     pool = load_pool([(entry, HERE) for entry in entries], read)
 
     assert tuple(supply.entry for supply in pool.supplies) == entries
-    assert pool.supply("direct").spec == DirectSpec("eth0")
+    assert pool.supplies[-1].spec == DirectSpec("eth0")
 
 
 def test_a_level_above_what_the_file_gives_is_refused_and_below_it_is_not() -> None:

@@ -14,10 +14,6 @@ class DirectDriver:
         """Do nothing: the device is the host's."""
 
     def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
-        """Say what is there."""
-        return self.observe(spec, berth)
-
-    def observe(self, spec: Spec, berth: Berth) -> Observation:
         """Say what is there: the first address of each family is the source."""
         if not isinstance(spec, DirectSpec):
             raise TypeError(f"a direct way out cannot be made from {type(spec).__name__}")
@@ -26,12 +22,12 @@ class DirectDriver:
             return Observation(State.FAILED, spec.device, why=f"there is no device `{spec.device}`")
         first = {ip_address(address).version: address for address in reversed(found.addresses)}
         sources = tuple(first[version] for version in sorted(first))
-        received, sent = link.traffic(spec.device)
+        _, sent = link.traffic(spec.device)
         why = "" if found.up and found.carrier else f"device `{spec.device}` is down"
         if not why and not sources:
             why = f"device `{spec.device}` has no address"
         state = State.FAILED if why else State.UP
-        return Observation(state, spec.device, sources, (), found.mtu, None, received, sent, why)
+        return Observation(state, spec.device, sources, found.mtu, None, sent, why)
 
     def stop(self, berth: Berth) -> None:
         """Do nothing: the device is the host's."""

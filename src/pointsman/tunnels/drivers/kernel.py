@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from pointsman.model.fault import Fault
+from pointsman.model.routing import OUTER_MARK
 from pointsman.tunnels.drivers import child, link, uapi
 from pointsman.tunnels.port import Berth, WireguardSpec, digest
-
-# Lane index 1 is nobody's: outer packets carry it, so that the guard can free exactly these
-OUTER_MARK = 1 << 20
 
 
 def available(berth: Berth) -> bool:

@@ -17,11 +17,10 @@ _LONGEST_ANSWER = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the daemon says: whether it is connected, its addresses in the tunnel, and bytes moved."""
+    """What the daemon says: whether it is connected, its addresses in the tunnel, and bytes sent."""
 
     connected: bool
     addresses: tuple[str, ...]
-    received: int
     sent: int
     why: str
 
@@ -66,13 +65,13 @@ def _answer(channel: socket.socket, question: bytes, last: bytes) -> bytes:
 def understand(answer: str) -> Said:
     """Return what the answers to `state` and `load-stats` say."""
     state: list[str] = []
-    totals = {"bytesin": 0, "bytesout": 0}
+    sent = 0
     for line in answer.splitlines():
         if line.startswith("SUCCESS: nclients="):
             for word in line.removeprefix("SUCCESS: ").split(","):
                 key, _, value = word.partition("=")
-                if key in totals and value.isdigit():
-                    totals[key] = int(value)
+                if key == "bytesout" and value.isdigit():
+                    sent = int(value)
         elif line[:1].isdigit() and line.count(",") >= 3:
             state = line.split(",")
     name = state[1] if state else "unknown"
@@ -81,7 +80,7 @@ def understand(answer: str) -> Said:
     about = ", ".join(word for word in (name.lower(), *state[2:3]) if word)
     why = "" if connected else "".join(letter for letter in about if letter.isprintable())[:200]
     addresses = tuple(sorted(address for address in told if _is_host(address)))
-    return Said(connected, addresses, totals["bytesin"], totals["bytesout"], why)
+    return Said(connected, addresses, sent, why)
 
 
 def _is_host(text: str) -> bool:

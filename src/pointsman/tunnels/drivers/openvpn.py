@@ -48,11 +48,6 @@ class OpenvpnDriver:
             found = link.dress(berth, wanted, spec.mtu)
         return _observation(spec, berth, found, said)
 
-    def observe(self, spec: Spec, berth: Berth) -> Observation:
-        """Say what is there. Changes nothing."""
-        spec = _own(spec)
-        return _observation(spec, berth, link.look(berth.link), _ask(spec, berth))
-
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
         child.end(berth)
@@ -69,22 +64,20 @@ class _Silent:
 
 
 def _observation(spec: OpenvpnSpec, berth: Berth, found: Link | None, said: "management.Said | _Silent") -> Observation:
-    def seen(state: State, why: str, sources: tuple[str, ...] = (), counted: tuple[int, int] = (0, 0)) -> Observation:
-        mtu = found.mtu if found else 0
-        return Observation(state, berth.link, sources, spec.endpoints, mtu, None, *counted, why)
+    def seen(state: State, why: str, sources: tuple[str, ...] = (), sent: int = 0) -> Observation:
+        return Observation(state, berth.link, sources, found.mtu if found else 0, None, sent, why)
 
     if isinstance(said, _Silent):
         return seen(State.GONE if said.for_good else State.PROVISIONING, said.why)
-    counted = (said.received, said.sent)
     if found is None:
-        return seen(State.GONE, "the link is gone", (), counted)
+        return seen(State.GONE, "the link is gone", (), said.sent)
     if not said.connected:
-        return seen(State.PROVISIONING, said.why, (), counted)
+        return seen(State.PROVISIONING, said.why, (), said.sent)
     if not said.addresses:
-        return seen(State.FAILED, "the gateway gave no address", (), counted)
+        return seen(State.FAILED, "the gateway gave no address", (), said.sent)
     if not link.dressed_as(found, berth, said.addresses, spec.mtu):
-        return seen(State.PROVISIONING, "the link is not set up", (), counted)
-    return seen(State.UP, "", said.addresses, counted)
+        return seen(State.PROVISIONING, "the link is not set up", (), said.sent)
+    return seen(State.UP, "", said.addresses, said.sent)
 
 
 def _ask(spec: OpenvpnSpec, berth: Berth) -> "management.Said | _Silent":

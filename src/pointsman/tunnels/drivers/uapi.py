@@ -47,11 +47,6 @@ class Seen:
         return min((peer.handshake for peer in self.peers), default=0.0)
 
     @property
-    def received(self) -> int:
-        """Return the bytes that came from all peers."""
-        return sum(peer.received for peer in self.peers)
-
-    @property
     def sent(self) -> int:
         """Return the bytes that went to all peers."""
         return sum(peer.sent for peer in self.peers)

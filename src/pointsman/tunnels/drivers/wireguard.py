@@ -32,10 +32,6 @@ class WireguardDriver:
         child.bound_log(berth)
         return _observation(spec, berth, found)
 
-    def observe(self, spec: Spec, berth: Berth) -> Observation:
-        """Say what is there. Changes nothing."""
-        return _observation(_own(spec), berth, link.look(berth.link))
-
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
         child.end(berth)
@@ -46,18 +42,16 @@ class WireguardDriver:
 def _observation(spec: WireguardSpec, berth: Berth, found: Link | None) -> Observation:
     lacking = _lacking(spec, berth, found)
     if found is None or lacking:
-        return Observation(State.GONE, berth.link, endpoints=spec.endpoints, why=lacking)
+        return Observation(State.GONE, berth.link, why=lacking)
     seen = device.look(berth, found)
     if not uapi.settings(spec) <= seen.settings:
-        why = "the device is not configured yet"
-        return Observation(State.GONE, berth.link, (), spec.endpoints, found.mtu, why=why)
+        return Observation(State.GONE, berth.link, mtu=found.mtu, why="the device is not configured yet")
     oldest = seen.oldest_handshake
     age = max(0.0, time.time() - oldest) if oldest else None
     ready = link.dressed_as(found, berth, spec.addresses, spec.mtu)
     state, why = _judge(age, ready)
     sources = spec.addresses if ready else ()
-    counted = (age, seen.received, seen.sent, why, seen.port)
-    return Observation(state, berth.link, sources, spec.endpoints, found.mtu, *counted)
+    return Observation(state, berth.link, sources, found.mtu, age, seen.sent, why, seen.port)
 
 
 def _lacking(spec: WireguardSpec, berth: Berth, found: Link | None) -> str:
