@@ -1,6 +1,6 @@
 """What does not fit the form of a document? The findings of its model, in the words and at the places of the file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -51,9 +51,13 @@ def misfits(
         # a list whose entries all fail their own checks is no empty list
         if found["type"] == "too_short" and found["input"]:
             continue
-        grouped.setdefault(path[:-1] if path[1:] and path[-1] in _TYPES else path, []).append(found)
+        grouped.setdefault(path[:-1] if path[1:] and _is_type(path[-1], found) else path, []).append(found)
     problems: dict[object, Problem] = {}
+    entered = {path[:length] for path in grouped for length in range(len(path))}
     for path, several in grouped.items():
+        # a mapping that is looked into is no mapping in the place of something else
+        if isinstance(several[0]["input"], dict) and path in entered:
+            continue
         problem = _problem(document, form, path, several, patterns or {})
         problems.setdefault(problem.place, problem)
     return list(problems.values())
@@ -67,6 +71,11 @@ def other_kind(document: Document, wanted: str) -> list[Problem]:
         return []
     what = f"this is {_KINDS[str(kind)]}, not {_KINDS[wanted]}"
     return [Problem(document.find("kind"), "other-kind", what, f"{_KINDS[wanted]} has `kind: {wanted}`")]
+
+
+def _is_type(step: str | int, found: ErrorDetails) -> bool:
+    """Return whether a path ends in one of several types that a value may have, and not in a place in the file."""
+    return step in _TYPES or str(step).startswith("literal[") or step == found.get("ctx", {}).get("class_name")
 
 
 def _problem(
@@ -89,8 +98,11 @@ def _problem(
         )
     place = document.find(*path, key="[key]" in path)
     found = f"found {describe(given)}"
+    nouns = list(dict.fromkeys(_NOUN[one["type"]] for one in several if one["type"] in _NOUN))
     if kind == "literal_error":
         expected = str(context.get("expected", "")).replace("'", "`").replace("True", "`true`")
+        if nouns:
+            expected = _either([*expected.replace(" or ", ", ").split(", "), *nouns])
         options = [option.strip("` ") for option in expected.replace(" or ", ",").split(",")]
         word = given if isinstance(given, str) else ""
         hint = did_you_mean(word, options) if word else ""
@@ -99,17 +111,21 @@ def _problem(
         hint = patterns.get(str(context.get("pattern")), f"it must match `{context.get('pattern')}`")
         return Problem(place, "malformed", f"{describe(given)[4:]} does not fit here", hint)
     if kind in _NOUN:
-        nouns = list(dict.fromkeys(_NOUN[one["type"]] for one in several))
-        wanted = ", ".join(nouns[:-1]) + " or " + nouns[-1] if nouns[1:] else nouns[0]
         text_wanted = "a text" in nouns and isinstance(given, (bool, int, float))
         hint = "quote it to make it a text" if text_wanted else ""
-        return Problem(place, "wrong-type", f"expected {wanted}{f' for `{field}`' if field else ''}, {found}", hint)
+        return Problem(
+            place, "wrong-type", f"expected {_either(nouns)}{f' for `{field}`' if field else ''}, {found}", hint
+        )
     if kind in _BOUNDS:
         bound = next((context[name] for name in ("max_length", "ge", "le") if name in context), 1)
         return Problem(place, "malformed", f"`{field}` {_BOUNDS[kind].format(bound)}")
     message = str(error["msg"])
     what = f"`{field}`: {message[:1].lower()}{message[1:]}"
     return Problem(place, "malformed", what if isinstance(given, (list, dict)) else f"{what}, {found}")
+
+
+def _either(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " or " + words[-1] if words[1:] else words[0]
 
 
 def _along(form: Form, path: Path) -> tuple[list[str], list[str]]:

@@ -265,6 +265,33 @@ def test_each_mistake_is_named_at_its_place(body: str, found: list[str]) -> None
     assert problems(body) == found
 
 
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        (
+            "dedicated: peruser",
+            [
+                "`dedicated` is `per-user`, `per-workload`, `per-rule`, `true` or `false` or a mapping, "
+                "found the text `peruser`; did you mean `per-user`?"
+            ],
+        ),
+        (
+            "dedicated: {per-request-atribute: x}",
+            [
+                "unknown field `per-request-atribute`; did you mean `per-request-attribute`?",
+                "field `per-request-attribute` is missing",
+            ],
+        ),
+        ("failBack: nver", ["`failBack` is `never` or a mapping, found the text `nver`; did you mean `never`?"]),
+    ],
+)
+def test_where_a_value_has_several_forms_all_are_named_and_the_nearest_word(field: str, found: list[str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        loaded(f"profiles: [{{name: open, encryption: none, {field}}}]\n")
+
+    assert [str(problem).partition(": ")[2] for problem in caught.value.problems] == found
+
+
 def test_a_problem_in_a_condition_points_into_the_condition() -> None:
     body = PROFILE + 'rules:\n- name: a\n  when: |\n    process.uid == 1\n      && user.nam == "x"\n  profile: open\n'
 
