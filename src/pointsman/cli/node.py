@@ -178,7 +178,7 @@ def _name(name: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def tunnels(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
-    """Show every tunnel of the pool: its state, level and holder.
+    """Show every tunnel, those of single holders and spare ones included: its state, level and holder.
 
     Example: pointsman tunnels
     """
