@@ -145,8 +145,9 @@ async def _give_back(node: Node, paths: Paths) -> tuple[Fault, ...]:
     async def unsettled() -> None:
         """Nothing is in force any more."""
 
+    log = Log()
     fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
-    workshop = Workshop(node.gateways, paths.made, fleet, unsettled, Log())
+    workshop = Workshop(node.gateways, paths.made, fleet, unsettled, log)
     workshop.restore()
     return await workshop.close()
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pointsman.dataplane.guard import MASK
+from pointsman.model.routing import MASK
 from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node.memory import LANES, numbered
 from pointsman.tunnels.select import Chosen, Selection

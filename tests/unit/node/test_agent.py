@@ -67,7 +67,7 @@ def started(tmp_path: Path) -> tuple[Agent, Kernel]:
     paths, kernel = Paths(tmp_path, tmp_path), Kernel()
     prepare(paths)
     pool = Pool(tuple(Supply(entry, DirectSpec("eth0")) for entry in node().entries))
-    fleet = Fleet(pool, {Kind.DIRECT: Driver()}, tmp_path, 64002, dict)
+    fleet = Fleet(pool, {Kind.DIRECT: Driver()}, tmp_path, 64002, dict, Log())
     host: Any = kernel
     force = Force(node(), paths, host, fleet, Source("p", b"", (), ""), trees(), Log())
     return Agent(force, Log()), kernel
