@@ -57,21 +57,24 @@ class Asked:
             return frozenset(_id(one["id"]) for one in answer)
 
     async def close(self) -> None:
-        """Close the connections."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        """Close the connections. Who asks meanwhile opens new ones."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
 
     async def _ask(self, method: str, path: str, body: object) -> Any:
         tried = f"ask gateway `{self._gateway.name}` to {method} {path}"
+        http = self._http
         try:
             async with asyncio.timeout(_PATIENCE):
-                if self._http is None:
-                    self._http = self._connected()
-                async with self._http.stream(method, path, json=body) as answer:
+                if http is None:
+                    http = self._http = self._connected()
+                async with http.stream(method, path, json=body) as answer:
                     content = await _read(answer)
-        except (httpx.HTTPError, OSError, ValueError, RecursionError) as error:
-            await self.close()
+        # a RuntimeError is a client that somebody closed meanwhile, or JSON that is too deep
+        except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
+            if self._http is http:
+                await self.close()
             raise Fault("gateway-silent", tried, str(error) or type(error).__name__) from error
         if not answer.is_success:
             with _understanding(self._gateway):

@@ -106,3 +106,48 @@ def test_a_refusal_with_unheard_of_reasons_is_a_fault() -> None:
 def test_an_answer_without_end_is_cut() -> None:
     with pytest.raises(Fault, match="longer than 1048576 bytes"):
         asked(b"[" + b" " * (1 << 20), lambda gateway: gateway.tunnels())
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Connections that break at the first request, and take their time to close."""
+
+    def __init__(self) -> None:
+        self.closing, self.closed = asyncio.Event(), asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("broken")
+
+    async def aclose(self) -> None:
+        self.closing.set()
+        await self.closed.wait()
+
+
+def test_who_asks_while_broken_connections_close_opens_new_ones() -> None:
+    async def all_of_it() -> list[object]:
+        gateway, slow = Asked(GATEWAY), Slow()
+        gateway._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=slow)
+        first = asyncio.create_task(gateway.tunnels())
+        await slow.closing.wait()
+        second = asyncio.create_task(gateway.tunnels())
+        await asyncio.wait([second], timeout=5)
+        slow.closed.set()
+        return await asyncio.gather(first, second, return_exceptions=True)
+
+    broken, anew = asyncio.run(all_of_it())
+
+    assert (str(broken), str(anew)) == (
+        "ask gateway `gw` to GET /v1/tunnels: broken",
+        "ask gateway `gw` to GET /v1/tunnels: [Errno 2] No such file or directory",  # the certificates of new ones
+    )
+
+
+def test_who_asks_with_connections_that_are_closed_hears_of_silence() -> None:
+    async def all_of_it() -> None:
+        gateway = Asked(GATEWAY)
+        gateway._http = httpx.AsyncClient(base_url="https://192.0.2.21")
+        await gateway._http.aclose()
+        await gateway.tunnels()
+
+    with pytest.raises(Fault) as silent:
+        asyncio.run(all_of_it())
+    assert silent.value.label == "gateway-silent"
