@@ -61,6 +61,8 @@ class Agent:
                 await self._force.settle()
             else:
                 self._log.event("adopting what an earlier agent left running")
+            for fault in await self._force.fleet.sweep():
+                self._log.fault(fault)
             await self._turn()
 
     async def run(self) -> None:
@@ -113,8 +115,7 @@ class Agent:
         """
         now = time.monotonic()
         self._force.fleet.heed(self._force.prober.pulses, now)
-        if self._force.node.gateways:
-            self._force.provision.turn()
+        self._force.provision.turn()
         if now < self._look_at and await self._force.settled():
             return
         self._look_at = now + self._pause

@@ -15,7 +15,7 @@ from pointsman.tunnels import lifecycle
 from pointsman.tunnels.health import Pulse, judged
 from pointsman.tunnels.lifecycle import Event, Life
 from pointsman.tunnels.pool import Pool, Supply
-from pointsman.tunnels.port import NO_LINKS, Berth, Driver, Links, Observation, berth
+from pointsman.tunnels.port import NO_LINKS, Berth, Driver, Links, Observation, berth, tunnel_at
 
 
 class Fleet:
@@ -42,7 +42,7 @@ class Fleet:
     def add(self, supply: Supply) -> None:
         """Look after one more tunnel from now on."""
         name = supply.entry.name
-        self._berths[name] = berth(self._runtime, name, self._uid, self._uid)
+        self._berths[name] = self._berth(name)
         self._lives[name] = Life()
         self._locks[name] = threading.Lock()
         self._seen[name] = Observation(State.GONE, self._berths[name].link)
@@ -89,9 +89,13 @@ class Fleet:
         return self._lives[name].state if name in self._lives else State.GONE
 
     async def stop(self) -> tuple[Fault, ...]:
-        """Take every tunnel down; return what failed."""
-        found = await asyncio.gather(*map(self.remove, tuple(self._supplies)))
-        return tuple(fault for fault in found if fault is not None)
+        """Take every tunnel down; return what failed, also when it was tried again."""
+        await asyncio.gather(*map(self.remove, tuple(self._supplies)))
+        return await self.sweep()
+
+    async def sweep(self) -> tuple[Fault, ...]:
+        """End what is left at this runtime folder of tunnels that nobody looks after; return what failed."""
+        return await asyncio.to_thread(self._sweep)
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
@@ -170,6 +174,25 @@ class Fleet:
         before, self._lives[name] = self._lives[name], life
         if life.state is not before.state:
             self._log.event("a tunnel is now", tunnel=name, state=life.state, why=life.why)
+
+    def _sweep(self) -> tuple[Fault, ...]:
+        try:
+            links = self._links()
+        except Fault as fault:
+            return (fault,)
+        found = {tunnel_at(self._runtime, name, link.alias) for name, link in links.items()}
+        found |= {path.name for path in (self._runtime / "tunnels").glob("*")}
+        faults = []
+        for name in sorted(found - {"", *tuple(self._supplies)}):
+            try:
+                for driver in self._drivers.values():  # nobody knows of which kind it was
+                    driver.stop(self._berth(name))
+            except Fault as fault:
+                faults.append(fault)
+        return tuple(faults)
+
+    def _berth(self, name: str) -> Berth:
+        return berth(self._runtime, name, self._uid, self._uid)
 
     def _stop(self, supply: Supply) -> Fault | None:
         name = supply.entry.name

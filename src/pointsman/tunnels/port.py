@@ -13,6 +13,8 @@ from typing import Protocol
 
 from pointsman.model.tunnel import Endpoint, State
 
+_ALIAS = "pointsman:"
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -102,7 +104,7 @@ class Berth:
     @property
     def alias(self) -> str:
         """Return what marks the link as this tunnel's in the kernel itself."""
-        return f"pointsman:{self.name}"
+        return _ALIAS + self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,12 @@ class Driver(Protocol):
 def berth(runtime: Path, tunnel: str, uid: int, gid: int) -> Berth:
     """Return where a tunnel lives below a node's runtime folder."""
     return Berth(tunnel, runtime / "tunnels" / tunnel, link_name(str(runtime), tunnel), uid, gid)
+
+
+def tunnel_at(runtime: Path, link: str, alias: str) -> str:
+    """Return the tunnel whose link this is below a node's runtime folder; empty where it is none of ours."""
+    name = alias.removeprefix(_ALIAS)
+    return name if name != alias and link == link_name(str(runtime), name) else ""
 
 
 def link_name(runtime: str, tunnel: str) -> str:

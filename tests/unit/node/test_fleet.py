@@ -12,17 +12,22 @@ from pointsman.model.tunnel import Entry, Kind, State
 from pointsman.node.fleet import Fleet
 from pointsman.system.log import Log
 from pointsman.tunnels.pool import Pool, Supply
-from pointsman.tunnels.port import NO_LINKS, Berth, DirectSpec, Link, Links, Observation, Spec
+from pointsman.tunnels.port import NO_LINKS, Berth, DirectSpec, Link, Links, Observation, Spec, link_name
 
 ETH0 = Link(2, "veth", "", 1500, True, True, ("192.0.2.10",))
 
 
 class Driver:
-    """Remembers which links it was shown, and sees what it is told to, fault or observation, in this order."""
+    """Remembers which links it was shown, and which tunnels it took down; the first `refuses` times that fails.
 
-    def __init__(self, *sees: Observation | Fault) -> None:
+    It sees what it is told to, fault or observation, in this order.
+    """
+
+    def __init__(self, *sees: Observation | Fault, refuses: int = 0) -> None:
         self.shown: list[Links] = []
+        self.stopped: list[str] = []
         self._sees = list(sees)
+        self._refuses = refuses
 
     def start(self, spec: Spec, berth: Berth) -> None: ...
 
@@ -33,7 +38,11 @@ class Driver:
             raise seen
         return seen
 
-    def stop(self, berth: Berth) -> None: ...
+    def stop(self, berth: Berth) -> None:
+        if self._refuses:
+            self._refuses -= 1
+            raise Fault("tunnel-daemon", f"end tunnel `{berth.name}`", "it does not end")
+        self.stopped.append(berth.name)
 
 
 def fleet_of(driver: Driver, names: str, look: Callable[[], Links] = dict) -> Fleet:
@@ -92,3 +101,53 @@ def test_the_log_says_once_when_a_tunnel_changes_and_why(capsys: pytest.CaptureF
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+def fleet_at(runtime: Path, driver: Driver, links: Links) -> Fleet:
+    """A fleet of tunnel `a`; of `b` there is a folder, too."""
+    for name in ("a", "b"):
+        (runtime / "tunnels" / name).mkdir(parents=True)
+    pool = Pool((Supply(Entry("a", Kind.DIRECT, Level.NONE, device="eth0"), DirectSpec("eth0")),))
+    return Fleet(pool, {Kind.DIRECT: driver}, runtime, 64002, lambda: links, Log())
+
+
+def link_of(runtime: Path, tunnel: str) -> tuple[str, Link]:
+    return link_name(str(runtime), tunnel), Link(7, "tun", f"pointsman:{tunnel}", 1420, True, True, ())
+
+
+def test_what_an_earlier_agent_left_here_of_tunnels_that_are_no_more_is_taken_down(tmp_path: Path) -> None:
+    elsewhere = link_of(tmp_path / "another", "c")
+    links = dict([link_of(tmp_path, "a"), link_of(tmp_path, "orphan"), elsewhere, ("eth0", ETH0)])
+    driver = Driver()
+
+    assert asyncio.run(fleet_at(tmp_path, driver, links).sweep()) == ()
+    assert driver.stopped == ["b", "orphan"]
+
+
+def test_where_links_cannot_be_seen_nothing_is_taken_down(tmp_path: Path) -> None:
+    fault, driver = Fault("tunnel-link", "look at all links", "no memory"), Driver()
+    fleet = fleet_at(tmp_path, driver, {})
+
+    def look() -> Links:
+        raise fault
+
+    fleet._links = look
+
+    assert (asyncio.run(fleet.sweep()), driver.stopped) == ((fault,), [])
+
+
+def test_a_tunnel_that_could_not_be_taken_down_is_tried_again_when_all_go(tmp_path: Path) -> None:
+    driver = Driver(refuses=1)
+    fleet = fleet_at(tmp_path, driver, {})
+
+    async def all_go() -> tuple[object, object]:
+        return await fleet.remove("a"), await fleet.stop()
+
+    fault, left = asyncio.run(all_go())
+
+    assert (str(fault), left) == ("end tunnel `a`: it does not end", ())
+    assert driver.stopped == ["a", "b"]
+
+
+def test_what_cannot_be_taken_down_is_told(tmp_path: Path) -> None:
+    left = asyncio.run(fleet_at(tmp_path, Driver(refuses=9), {}).stop())
+
+    assert [str(fault) for fault in left] == [f"end tunnel `{name}`: it does not end" for name in ("a", "b")]
