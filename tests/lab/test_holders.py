@@ -21,9 +21,10 @@ from pointsman.lab.keys import write_private
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
+from pointsman.tunnels.demand import DRAIN
 from pointsman.tunnels.drivers import uapi, userspace
 from pointsman.tunnels.port import berth
-from tests.lab.steered import HERE, PATIENCE, Steered, policy_text, steering
+from tests.lab.steered import HERE, PATIENCE, Steered, change_node, policy_text, steering
 
 POLICY = HERE / "holders.yaml"
 RECORDS, NAME = "198.51.100.82", "records.example"
@@ -204,7 +205,7 @@ def test_an_idle_tunnel_is_taken_down(lab: Lab, witness: Witness) -> None:
     with steering(lab, policy_text(POLICY, profiles=[profile], rules=[rule])) as host:
         assert ask(host, witness, "/own/1", "ada").status == 200
         tunnel = leases(host)["own", "ada"]
-        until(lambda: tunnel not in there(lab), "it is gone at its gateway", within=PATIENCE)
+        until(lambda: tunnel not in there(lab), "it is gone at its gateway", within=DRAIN + PATIENCE)
 
         assert leases(host) == {}
         host.tell("down")
@@ -230,6 +231,41 @@ def test_a_crash_at_any_step_leaves_no_orphan(host: Steered, witness: Witness, a
         return named == files == there(host.lab) == folders - own and links(host) == devices
 
     until(agree, "both sides have the same tunnels", within=PATIENCE)
+
+
+def test_what_the_node_file_does_not_name_any_more_goes_when_the_agent_starts_again(
+    host: Steered, witness: Witness
+) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    before = leases(host)["own", "ada"]
+    host.kill()
+    file = host.lab.node / "node.yaml"
+    named = yaml.safe_load(file.read_text())
+    kept = [one for one in named["gateways"] if not before.startswith(f"{one['name']}-")]
+    change_node(file, {"gateways": kept, "tunnels": [one for one in named["tunnels"] if one["name"] != "wg-b"]})
+    host.restart()
+
+    assert ask(host, witness, "/own/2", "ada").status == 200
+    assert leases(host)["own", "ada"] != before
+
+    def agree() -> bool:
+        devices = {one["device"] for one in host.status()["tunnels"] if one["device"].startswith("pm")}
+        folders = {path.name for path in (host.lab.runtime / "tunnels").iterdir()}
+        return links(host) == devices and not folders & {before, "wg-b"} and not old_keys(host, before)
+
+    until(agree, "nothing is left of them", within=PATIENCE)
+
+
+def test_a_policy_that_asks_for_more_takes_away_the_tunnels_that_are_less(host: Steered, witness: Witness) -> None:
+    assert ask(host, witness, "/own/1", "ada").status == 200
+    before = leases(host)["own", "ada"]
+    file = host.lab.node / "more.yaml"
+    file.write_text(quantum_policy())
+    host.tell("policy", "apply", str(file))
+
+    assert ask(host, witness, "/own/2", "ada").status == 503  # no gateway here makes such tunnels
+    until(lambda: before not in there(host.lab) and not old_keys(host, before), "it is gone", within=PATIENCE)
+    assert leases(host) == {}
 
 
 def test_down_leaves_nothing_here_and_there(host: Steered, witness: Witness) -> None:

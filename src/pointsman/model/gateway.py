@@ -49,21 +49,29 @@ class Given:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Holder:
-    """Whose tunnel it is: the profile, and what tells its holders apart."""
+    """Whose tunnel it is: the profile, and what tells its holders apart. `source` is what the key was read from.
+
+    The same key from elsewhere is somebody else: user `1000` is not the process of user id 1000.
+    """
 
     profile: str
     key: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """One tunnel that was asked for: of a holder, or a spare one. Times are in seconds of the boot-time clock.
 
+    `kind`, `level` and `labels` are what its gateway stood for when it was made.
     `used` is when it last carried something. From `leaving` on it takes no new requests, and is gone soon.
     """
 
     name: str
     gateway: str
+    kind: Kind
+    level: Level
+    labels: Labels
     holder: Holder | None
     since: float
     used: float

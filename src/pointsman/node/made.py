@@ -7,8 +7,12 @@ from typing import Any
 
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Given, Holder, Made
-from pointsman.model.tunnel import Endpoint
+from pointsman.model.profile import Level
+from pointsman.model.tunnel import Endpoint, Kind
 from pointsman.system.files import replace_file
+from pointsman.system.log import Log
+
+_DRAFT = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +28,46 @@ class Kept:
     preshared: str = field(default="", repr=False)
 
 
+class Unwritten:
+    """What could not be written yet; it counts already, and is tried again."""
+
+    def __init__(self, folder: Path, log: Log) -> None:
+        self._folder = folder
+        self._log = log
+        self._waiting: dict[str, Kept] = {}
+
+    def add(self, kept: Kept) -> None:
+        """Write a file now or later."""
+        self._waiting[kept.made.name] = kept
+        self.write()
+
+    def drop(self, name: str) -> None:
+        """Write nothing more of a tunnel that is gone."""
+        self._waiting.pop(name, None)
+
+    def write(self) -> None:
+        """Write what waits, up to the first fault, which is told."""
+        while self._waiting:
+            name, kept = next(iter(self._waiting.items()))
+            try:
+                keep(self._folder, kept)
+            except Fault as fault:
+                self._log.fault(fault)
+                return
+            del self._waiting[name]
+
+
 def keep(folder: Path, kept: Kept) -> None:
-    """Write the file, whole or not at all."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    replace_file(folder / f"{kept.made.name}.json", json.dumps(asdict(kept)).encode())
+    """Write the file, whole or not at all. Raises `Fault` where it cannot be written."""
+    path = folder / f"{kept.made.name}.json"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        replace_file(path, json.dumps(asdict(kept)).encode())
+    except OSError as error:
+        raise Fault("file", f"make folder `{folder}`", str(error.strerror)) from error
+    except Fault:
+        path.with_name(path.name + _DRAFT).unlink(missing_ok=True)
+        raise
 
 
 def forget(folder: Path, name: str) -> None:
@@ -37,7 +77,7 @@ def forget(folder: Path, name: str) -> None:
 
 def recall(folder: Path) -> tuple[Kept, ...]:
     """Return all that was kept, in order of name. Drafts that a killed agent left hold keys, and go."""
-    for draft in folder.glob("*.json.new"):
+    for draft in folder.glob(f"*.json{_DRAFT}"):
         draft.unlink(missing_ok=True)
     return tuple(_read(folder / f"{name}.json") for name in names(folder))
 
@@ -68,10 +108,24 @@ def _read(path: Path) -> Kept:
 
 
 def _kept(content: dict[str, Any]) -> Kept:
-    made, given = content["made"], content["given"]
-    holder = Holder(**made.pop("holder")) if made["holder"] is not None else made.pop("holder")
+    given = content["given"]
     known = _given(given) if given is not None else None
-    return Kept(Made(holder=holder, **made), content["key"], known, content["preshared"])
+    return Kept(_made(content["made"], content["key"]), content["key"], known, content["preshared"])
+
+
+def _made(made: dict[str, Any], key: str) -> Made:
+    # a file that does not say what the tunnel was made as: it is not trusted with anything
+    told = {"kind": Kind.OPENVPN if key.startswith("-----") else Kind.WIREGUARD, "level": Level.NONE, "labels": ()}
+    fields = {**told, **made}
+    return Made(
+        **{
+            **fields,
+            "kind": Kind(fields["kind"]),
+            "level": Level(fields["level"]),
+            "labels": tuple((name, value) for name, value in fields["labels"]),
+            "holder": Holder(**{"source": "", **made["holder"]}) if made["holder"] is not None else None,
+        }
+    )
 
 
 def _given(given: dict[str, Any]) -> Given:

@@ -60,7 +60,7 @@ def make_plan(
     """
     policy, observe = trees.policy, memory.observe
     pooled = [profile for profile in policy.profiles if profile.holding is None]
-    pool = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
+    pool = [tunnel for tunnel in tunnels if tunnel.name not in holdings.gateways]
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
     assignment = assign(pooled, pool, memory.leases, memory.stays)
     held = held_lanes(policy, holdings, by_name)

@@ -1,7 +1,7 @@
 """Who gets which tunnel of a gateway: holders are given one when they need it, and it is replaced and taken back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,20 +9,21 @@ from pointsman.model.fault import Fault
 from pointsman.model.gateway import Bounds, Gateway, Holder, Made
 from pointsman.model.policy import Policy
 from pointsman.model.profile import Holding, OnFailure, Profile
-from pointsman.model.tunnel import Lease, State, Tunnel
+from pointsman.model.tunnel import Lease, State
 from pointsman.node.asks import Answer, Ask, Granted, Refused, holder_named
-from pointsman.node.holdings import Holdings
+from pointsman.node.errands import Errands
+from pointsman.node.giving import Giving, Nothing
+from pointsman.node.holdings import Holdings, source_of, unfit
+from pointsman.node.lease_list import listed
 from pointsman.node.workshop import Workshop
 from pointsman.policy.holding import holder_attribute
 from pointsman.system import connections
 from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
 from pointsman.tunnels import demand
-from pointsman.tunnels.select import Chosen, select
 
-# In seconds: how often gateways are looked at, and tunnels renewed
+# In seconds: how often gateways are looked at
 LOOK = 5.0
-RENEW = 30.0
 _REVOKED = "its lease was revoked"
 
 
@@ -44,12 +45,12 @@ class Provision:
         self._settle = settle
         self._state = state
         self._policy = policy
-        self._taken: dict[str, list[float]] = {}
         self._failed: dict[str, float] = {}
-        self._banned: dict[Holder, float] = {}
+        self._giving = Giving(workshop, log)
+        self._banned: dict[tuple[str, str], float] = {}
         self._pending: dict[Holder, asyncio.Task[str]] = {}
-        self._working: dict[str, asyncio.Task[None]] = {}
-        self._looked = self._renewed = float("-inf")
+        self._errands = Errands()
+        self._looked = float("-inf")
 
     def restore(self) -> None:
         """Take up what an earlier agent has left."""
@@ -58,11 +59,10 @@ class Provision:
     @property
     def holdings(self) -> Holdings:
         """Return who holds which tunnel, and which wait for a holder."""
-        holders = sorted({one.holder for one in self._current() if one.holder is not None})
-        held = [(holder, self._of(holder)) for holder in holders]
+        held = [(holder, self._of(holder)) for holder in sorted({holder for _, holder in self._held()})]
         leases = tuple(Lease(one.name, holder.profile, holder.key) for holder, one in held if one is not None)
         spares = tuple(sorted(one.name for one in self._current() if one.holder is None))
-        return Holdings(leases, spares, frozenset(self._workshop.made))
+        return Holdings(leases, spares, {name: one.gateway for name, one in self._workshop.made.items()})
 
     async def answer(self, ask: Ask) -> Answer:
         """Return where a request goes that is held."""
@@ -73,15 +73,16 @@ class Provision:
         key = await asyncio.to_thread(holder_named, ask, attribute, connections.owner)
         if key is None:
             return Refused(f"profile `{profile.name}`: nobody is known whose tunnel it could be")
-        return await self.hold(profile, profile.holding, key)
+        source = source_of(profile.holding, policy)
+        return await self.hold(profile, profile.holding, Holder(profile.name, key, source))
 
-    async def hold(self, profile: Profile, holding: Holding, key: str) -> Answer:
+    async def hold(self, profile: Profile, holding: Holding, holder: Holder) -> Answer:
         """Return the cluster of a holder, having made its tunnel where it has none; or why there is none in time."""
-        holder = Holder(profile.name, key)
         one = self._of(holder)
-        if one is not None and not self._workshop.carries(one.name) and profile.on_failure is OnFailure.NEXT:
-            self._begin(one.name, self._replace(one, demand.DOWN))
-            await asyncio.wait([self._working[one.name]], timeout=holding.wait)
+        down = one is not None and not self._workshop.carries(one.name) and profile.on_failure is OnFailure.NEXT
+        if one is not None and down and not self._waits(one.name):
+            replacing = self._errands.begin(one.name, self._replace(one, demand.DOWN))
+            await asyncio.wait([replacing], timeout=holding.wait)
             one = self._of(holder)
         if one is None:
             task = self._pending.get(holder)
@@ -108,40 +109,43 @@ class Provision:
 
     def turn(self) -> None:
         """Begin what is due."""
-        now, profiles, made = boot_time(), self._policy().profiles, self._workshop.made
+        now, policy, made = boot_time(), self._policy(), self._workshop.made
         gateways = self._workshop.gateways
         self._forget(now)
-        self._reap()
+        self._errands.reap()
+        self._workshop.unwritten.write()
         done = self._workshop.done()
         states = {one.name: self._state(one.name) for one in done}
-        for order in demand.due(done, states, profiles, gateways.values(), self._taken, self._failed, now):
+        against = {one.name: unfit(one, policy) for one in done}
+        for order in demand.due(
+            done, states, policy.profiles, gateways.values(), self._giving.taken, self._failed, against, now
+        ):
             match order:
                 case demand.Replace(tunnel, why):
-                    self._begin(tunnel, self._replace(made[tunnel], why))
+                    self._errands.begin(tunnel, self._replace(made[tunnel], why))
                 case demand.Retire(tunnel, why, drain):
                     self._retire(tunnel, why, drain)
                 case demand.Remove(tunnel):
-                    self._begin(tunnel, self._workshop.remove(tunnel))
+                    self._errands.begin(tunnel, self._workshop.remove(tunnel))
                 case demand.Spare(name):
-                    self._begin(name, self._spare(gateways[name]))
+                    self._errands.begin(name, self._spare(gateways[name]))
         if now - self._looked >= LOOK:
-            renew = now - self._renewed >= RENEW
             for gateway in gateways.values():
-                self._begin(f"look {gateway.name}", self._workshop.look(gateway, renew))
-            self._looked, self._renewed = now, now if renew else self._renewed
+                self._errands.begin(f"look {gateway.name}", self._workshop.look(gateway))
+            self._looked = now
 
     async def revoke(self, profile: str, key: str, ban: float) -> bool:
         """End a lease now; for `ban` seconds the holder gets no other. Return whether there was one."""
-        holder = Holder(profile, key)
         if ban:
-            self._banned[holder] = boot_time() + ban
-        one = self._of(holder)
-        if one is None:
-            return False
-        self._retire(one.name, "it was revoked", 0.0)
-        await self._settle()
-        await self._workshop.remove(one.name)
-        return True
+            self._banned[profile, key] = boot_time() + ban
+        held = [name for name, holder in self._held() if (holder.profile, holder.key) == (profile, key)]
+        for name in held:
+            self._retire(name, "it was revoked", 0.0)
+        if held:
+            await self._settle()
+        for name in held:
+            await self._workshop.remove(name)
+        return bool(held)
 
     async def rotate(self, tunnel: str) -> str:
         """Have a tunnel with new keys take this one's place; return its name."""
@@ -156,8 +160,9 @@ class Provision:
 
     async def stop(self) -> tuple[Fault, ...]:
         """End what is under way, and take all tunnels away at their gateways."""
-        for task in (*self._pending.values(), *self._working.values()):
+        for task in self._pending.values():
             task.cancel()
+        self._errands.cancel()
         return await self._workshop.close()
 
     def key_ages(self) -> dict[str, float]:
@@ -167,30 +172,12 @@ class Provision:
 
     def told(self) -> dict[str, Any]:
         """Return leases and spares for people and programs. Times are in seconds."""
-        now, made = boot_time(), self._workshop.made
-        leases = [(lease, made[lease.tunnel]) for lease in self.holdings.leases]
-        return {
-            "leases": [
-                {
-                    "profile": lease.holder,
-                    "holder": lease.key,
-                    "tunnel": lease.tunnel,
-                    "gateway": one.gateway,
-                    "state": self._state(lease.tunnel),
-                    "key_age": round(now - one.since, 1),
-                    "idle": round(now - one.used, 1),
-                }
-                for lease, one in leases
-            ],
-            "spares": [{"tunnel": name, "gateway": made[name].gateway} for name in self.holdings.spares],
-            "leaving": sorted(one.name for one in made.values() if one.leaving is not None),
-            "silent": dict(sorted(self._workshop.silent.items())),
-        }
+        return listed(self.holdings, self._workshop.made, self._state, self._workshop.silent, boot_time())
 
     def _forget(self, now: float) -> None:
         """Drop what no longer counts, so that nothing grows with the number of requests."""
-        self._taken = {name: [at for at in when if now - at <= demand.RECENT] for name, when in self._taken.items()}
         self._failed = {name: at for name, at in self._failed.items() if now - at <= demand.RECENT}
+        self._giving.forget(now)
         self._banned = {holder: until for holder, until in self._banned.items() if until > now}
 
     def _profile(self, name: str) -> Profile | None:
@@ -199,27 +186,23 @@ class Provision:
     def _current(self) -> list[Made]:
         return [one for one in self._workshop.made.values() if one.leaving is None]
 
+    def _held(self) -> list[tuple[str, Holder]]:
+        return [(one.name, one.holder) for one in self._current() if one.holder is not None]
+
     def _of(self, holder: Holder) -> Made | None:
-        return demand.current(self._current(), holder, self._workshop.carries)
+        """Return the tunnel that takes a holder's requests, if it is what the policy asks for now."""
+        policy = self._policy()
+        own = [one for one in self._current() if one.holder == holder and not unfit(one, policy)]
+        return demand.current(own, holder, self._workshop.carries)
 
-    def _begin(self, what: str, work: Coroutine[object, object, None]) -> None:
-        """Start something in the background, unless the same is under way."""
-        if what in self._working:
-            work.close()
-            return
-        self._working[what] = asyncio.create_task(work)
-
-    def _reap(self) -> None:
-        """Raise what went wrong in the background: a bug there is one everywhere, and ends the agent."""
-        for what in [what for what, task in self._working.items() if task.done()]:
-            task = self._working.pop(what)
-            if not task.cancelled():
-                task.result()
+    def _waits(self, tunnel: str) -> bool:
+        """Return whether a replacement failed so lately that it is not tried again yet."""
+        return boot_time() < self._failed.get(tunnel, -demand.PAUSE) + demand.PAUSE
 
     def _objection(self, holder: Holder) -> str:
         if self._is_banned(holder):
             return _REVOKED
-        held = [*(one.holder for one in self._current() if one.holder is not None), *self._pending]
+        held = [*(holder for _, holder in self._held()), *self._pending]
         if len(held) >= self._bounds.node:
             return f"this node holds {self._bounds.node} tunnels already"
         if sum(one.key == holder.key for one in held) >= self._bounds.holder:
@@ -227,54 +210,18 @@ class Provision:
         return ""
 
     def _is_banned(self, holder: Holder) -> bool:
-        return self._banned.get(holder, 0.0) > boot_time()
+        return self._banned.get((holder.profile, holder.key), 0.0) > boot_time()
 
     async def _acquire(self, profile: Profile, holder: Holder, avoid: str = "") -> str:
-        """Give a holder a tunnel, a spare one or a new one; return why that did not work, nothing where it did.
-
-        Gateway `avoid` is asked only where there is no other.
-        """
-        left = dict(self._workshop.gateways)
-        refused: list[str] = []
-        while left:
-            first = [name for name in left if name != avoid or len(left) == 1]
-            ready = [name for name in first if self._spare_of(name) is not None]
-            silent = {} if ready else self._workshop.silent
-            offers = [_offer(left[name], silent.get(name, "")) for name in ready or first]
-            choice = select(replace(profile, on_failure=OnFailure.NEXT), offers, (), holder.key)
-            if not isinstance(choice, Chosen) and ready and len(ready) < len(first):
-                left = {name: gateway for name, gateway in left.items() if name not in ready}
-                continue
-            if not isinstance(choice, Chosen):
-                refused += [f"{one.tunnel} {', '.join(map(str, one.objections))}" for one in choice.rejected]
-                break
-            gateway = left.pop(choice.tunnel)
-            self._taken.setdefault(gateway.name, []).append(boot_time())
-            try:
-                tunnel = await self._from(gateway, profile, holder)
-            except Fault as fault:
-                self._log.fault(fault)
-                refused.append(f"{gateway.name} {fault.why}")
-                continue
-            if self._is_banned(holder):
-                self._retire(tunnel, "it was revoked", 0.0)
-                return _REVOKED
-            self._log.event("a holder has a tunnel", profile=holder.profile, holder=holder.key, tunnel=tunnel)
-            return ""
-        why = "; ".join(refused)
-        self._log.event("no tunnel for a holder", profile=holder.profile, holder=holder.key, why=why)
-        return "no gateway gives it a tunnel now"
-
-    async def _from(self, gateway: Gateway, profile: Profile, holder: Holder) -> str:
-        spare = self._spare_of(gateway.name)
-        if spare is None:
-            return (await self._workshop.make(gateway, holder, profile)).name
-        self._workshop.change(replace(spare, holder=holder, used=boot_time()))
-        return spare.name
-
-    def _spare_of(self, gateway: str) -> Made | None:
-        spares = (one for one in self._current() if one.holder is None and one.gateway == gateway)
-        return next((one for one in spares if self._workshop.carries(one.name)), None)
+        """Give a holder a tunnel; return why that did not work, nothing where it did."""
+        given = await self._giving.give(profile, holder, avoid)
+        if isinstance(given, Nothing):
+            return given.why
+        if self._is_banned(holder):
+            self._retire(given.tunnel, "it was revoked", 0.0)
+            return _REVOKED
+        self._log.event("a holder has a tunnel", profile=holder.profile, holder=holder.key, tunnel=given.tunnel)
+        return ""
 
     async def _replace(self, one: Made, why: str) -> None:
         """Have another tunnel take this one's place; until that one is up, this one goes on."""
@@ -302,10 +249,4 @@ class Provision:
             return
         holder = one.holder.key if one.holder is not None else ""
         self._log.event("a tunnel leaves", tunnel=tunnel, holder=holder, why=why)
-        self._workshop.change(replace(one, leaving=boot_time() + drain))
-
-
-def _offer(gateway: Gateway, silent: str) -> Tunnel:
-    """Return what a gateway offers, in the form in which tunnels are selected."""
-    state = State.FAILED if silent else State.UP
-    return Tunnel(gateway.name, gateway.kind, gateway.level, gateway.labels, state, "", (), (), 0, 0, silent)
+        self._workshop.retire(tunnel, boot_time() + drain)

@@ -95,7 +95,7 @@ class Steering:
             {name: MAIN if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
         )
         lost = await self._moving.cut(tunnels, self.lanes)
-        pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.names]
+        pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.gateways]
         stays = self._moving.stands(trees.policy, pooled, memory.leases, pulses, ready, now)
         # what drains comes with `old`; its ends are no part of a plan
         asked = Asked(trees, tunnels, replace(memory, tables=tables, stays=stays, draining={}), old, holdings)

@@ -26,6 +26,9 @@ from pointsman.tunnels.preshared import preshared_key
 
 # In seconds. A gateway takes away what was not renewed for so long: a node that vanished leaves nothing behind
 TTL = 120.0
+RENEW = 30.0
+# So many are taken away in one look: the next renewal must not wait for long
+AT_ONCE = 8
 UP_WITHIN = 15.0
 STEP = 0.01
 
@@ -48,62 +51,85 @@ class Workshop:
         self._making: set[str] = set()
         self._left: dict[str, str] = {}
         self._going: set[str] = set()
+        self._renewed: dict[str, float] = {}
+        self.unwritten = files.Unwritten(folder, log)
 
     def restore(self) -> None:
-        """Take up what an earlier agent has left: what stands goes on, what was half made is taken away by `look`."""
+        """Take up what an earlier agent has left: what stands goes on, what was half made is taken away by `look`.
+
+        What stands at a gateway that is not in the node file any more leaves; nobody can be asked to let it go there.
+        """
         for kept in files.recall(self._folder):
             gateway = self.gateways.get(kept.made.gateway)
-            if kept.given is None or gateway is None:
-                self._left[kept.made.name] = kept.made.gateway
+            if self._stands(kept, gateway):
+                continue
+            if gateway is not None:
+                self._left[kept.made.name] = gateway.name
             else:
-                now = boot_time()
-                self._take_up(gateway, replace(kept, made=replace(kept.made, used=now)), kept.given)
+                files.forget(self._folder, kept.made.name)
 
     def carries(self, name: str) -> bool:
         """Return whether requests can go through a tunnel now: it is up, and its lanes are in force."""
         return name not in self._making and self._fleet.state(name).carries
 
-    def change(self, made: Made) -> None:
-        """Note whose a tunnel is, or that it leaves."""
-        self._kept[made.name] = replace(self._kept[made.name], made=made)
-        files.keep(self._folder, self._kept[made.name])
-        self.made[made.name] = made
-        if made.leaving is not None:
-            self._fleet.retire(made.name)
+    def give(self, name: str, holder: Holder) -> None:
+        """Give a spare tunnel to a holder, in writing first: after a crash it must not be given to another one."""
+        kept = replace(self._kept[name], made=replace(self.made[name], holder=holder, used=boot_time()))
+        files.keep(self._folder, kept)
+        self._kept[name], self.made[name] = kept, kept.made
+
+    def retire(self, name: str, leaving: float) -> None:
+        """Have a tunnel take no more requests, also where that cannot be written down now."""
+        self.made[name] = replace(self.made[name], leaving=leaving)
+        self._kept[name] = replace(self._kept[name], made=self.made[name])
+        self._fleet.retire(name)
+        self.unwritten.add(self._kept[name])
 
     async def make(self, gateway: Gateway, holder: Holder | None, profile: Profile | None) -> Made:
         """Return a new tunnel that is up and in force. Raises `Fault` where it cannot be made, and takes it away."""
-        now = boot_time()
-        made = Made(f"{gateway.name}-{secrets.token_hex(4)}", gateway.name, holder, now, now)
-        self._making.add(made.name)
+        now, name = boot_time(), f"{gateway.name}-{secrets.token_hex(4)}"
+        made = Made(name, gateway.name, gateway.kind, gateway.level, gateway.labels, holder, now, now)
+        secret = read_secret(Path(gateway.secret)) if gateway.secret else b""
+        kept = files.Kept(made, making.private_key(gateway.kind), None)
+        files.keep(self._folder, kept)
+        self._making.add(name)
         try:
-            await self._make(gateway, files.Kept(made, making.private_key(gateway.kind), None), profile)
-        except BaseException:
-            self._left[made.name] = gateway.name
+            await self._make(gateway, kept, secret, profile)
+        except BaseException as error:
+            if isinstance(error, Fault) and error.label == "gateway-refused":
+                files.forget(self._folder, name)  # it is not there
+            else:
+                self._abandon(made)
             raise
         finally:
-            self._making.discard(made.name)
+            self._making.discard(name)
         return made
 
     async def remove(self, name: str) -> None:
         """Take a tunnel away on both sides. What its gateway does not answer to is tried again by `look`."""
-        if name in self.made:
-            self._left[name] = self.made[name].gateway
+        if name not in self.made:
+            return
+        gateway = self._left[name] = self.made[name].gateway
+        try:
             await self._forget(name)
+        except Fault as fault:
+            self.silent[gateway] = fault.why
 
-    async def look(self, gateway: Gateway, renew: bool) -> None:
-        """Compare a gateway's tunnels of this node with ours: what is only there goes, what is only here is renewed."""
+    async def look(self, gateway: Gateway) -> None:
+        """Renew a gateway's tunnels where that is due, then take away what it has and nobody wants any more."""
         asked = self._asked[gateway.name]
         try:
+            if boot_time() - self._renewed.get(gateway.name, float("-inf")) >= RENEW:
+                await self._renew(gateway)
             there = await asked.tunnels()
-            for name in there - self.made.keys() - self._making - self._left.keys():
+            unknown = sorted(there - self.made.keys() - self._making - self._left.keys())
+            left = [name for name, where in self._left.items() if where == gateway.name]
+            for name in left[:AT_ONCE]:
+                if name in self._left:
+                    self._left[name] = self._left.pop(name)  # last, so that one that is stuck holds up no other
+                    await self._forget(name)
+            for name in unknown[:AT_ONCE]:
                 await asked.remove(name)
-            for name in [name for name, where in self._left.items() if where == gateway.name]:
-                await self._forget(name)
-            own = [one.name for one in self.made.values() if one.gateway == gateway.name]
-            unknown = await asked.renew(own, TTL) if renew and own else frozenset()
-            for name in unknown & self.made.keys():
-                self._fleet.lose(name, "its gateway does not know it any more")
         except Fault as fault:
             self.silent[gateway.name] = fault.why
         else:
@@ -127,15 +153,13 @@ class Workshop:
         await asyncio.gather(*(asked.close() for asked in self._asked.values()))
         return tuple(found)
 
-    async def _make(self, gateway: Gateway, kept: files.Kept, profile: Profile | None) -> None:
-        files.keep(self._folder, kept)
-        secret = read_secret(Path(gateway.secret)) if gateway.secret else b""
+    async def _make(self, gateway: Gateway, kept: files.Kept, secret: bytes, profile: Profile | None) -> None:
         body = making.request(gateway.kind, kept.key, kept.made.name)
         given = await self._ask(gateway, kept, body, profile)
         preshared = preshared_key(secret, kept.made.name, body["public_key"], given.public_key) if secret else ""
         kept = replace(kept, given=given, preshared=preshared)
         files.keep(self._folder, kept)
-        self._take_up(gateway, kept, given)
+        self._take_up(kept, given, gateway.rate)
         # shut around the new link, and open for its outer packets, before there is either
         await self._settle()
         await self._up(kept.made.name)
@@ -158,13 +182,38 @@ class Workshop:
             raise
         return given
 
-    def _take_up(self, gateway: Gateway, kept: files.Kept, given: Given) -> None:
-        self._kept[kept.made.name] = kept
-        self.made[kept.made.name] = kept.made
-        entry = Entry(
-            kept.made.name, gateway.kind, gateway.level, gateway.labels, probe=given.probe[0], rate=gateway.rate
-        )
-        self._fleet.add(Supply(entry, making.spec(gateway.kind, kept.key, given, kept.preshared)))
+    def _stands(self, kept: files.Kept, gateway: Gateway | None) -> bool:
+        if kept.given is None:
+            return False
+        try:
+            rate = gateway.rate if gateway is not None else None
+            self._take_up(replace(kept, made=_today(kept.made, gateway)), kept.given, rate)
+        except ValueError:  # it will not do; what there is of it here is nobody's, and the fleet ends it
+            return False
+        return True
+
+    def _take_up(self, kept: files.Kept, given: Given, rate: int | None) -> None:
+        made = kept.made
+        spec = making.spec(made.kind, kept.key, given, kept.preshared)
+        self._kept[made.name] = kept
+        self.made[made.name] = made
+        entry = Entry(made.name, made.kind, made.level, made.labels, probe=given.probe[0], rate=rate)
+        self._fleet.add(Supply(entry, spec))
+
+    def _abandon(self, made: Made) -> None:
+        """Have `look` take away what was begun; until then it is nobody's."""
+        self._left[made.name] = made.gateway
+        if made.name in self.made:
+            self.made[made.name] = replace(self.made[made.name], leaving=boot_time())
+
+    async def _renew(self, gateway: Gateway) -> None:
+        own = [one.name for one in self.made.values() if one.gateway == gateway.name]
+        if not own:
+            return
+        unknown = await self._asked[gateway.name].renew(own, TTL)
+        self._renewed[gateway.name] = boot_time()
+        for name in unknown & self.made.keys():
+            self._fleet.lose(name, "its gateway does not know it any more")
 
     async def _up(self, name: str) -> None:
         until = boot_time() + UP_WITHIN
@@ -178,7 +227,8 @@ class Workshop:
     async def _forget(self, name: str) -> None:
         """Take what is left of a tunnel away, here first; the file goes when its gateway has it no more.
 
-        Orders, `look` and whoever revokes may come to it at once: only the first does it.
+        Orders, `look` and whoever revokes may come to it at once: only the first does it. Raises `Fault` where the
+        gateway does not answer.
         """
         if name in self._going or name not in self._left:
             return
@@ -188,11 +238,19 @@ class Workshop:
                 self._log.fault(fault)  # its name is not given out again, and what is left goes with `down`
             self.made.pop(name, None)
             self._kept.pop(name, None)
+            self.unwritten.drop(name)
             if (asked := self._asked.get(self._left[name])) is not None:
                 await asked.remove(name)
             files.forget(self._folder, name)
             del self._left[name]
-        except Fault as fault:
-            self.silent[self._left[name]] = fault.why
         finally:
             self._going.discard(name)
+
+
+def _today(made: Made, gateway: Gateway | None) -> Made:
+    """Return a tunnel as it counts now: as no more than it was made as, and no more than its gateway says of itself."""
+    now = boot_time()
+    if gateway is None:
+        return replace(made, used=now, leaving=now)
+    labels = tuple(label for label in made.labels if label in gateway.labels)
+    return replace(made, used=now, level=min(made.level, gateway.level), labels=labels)

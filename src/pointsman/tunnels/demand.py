@@ -17,6 +17,7 @@ RECENT = 60.0
 # A replacement that failed is not tried again before
 PAUSE = 5.0
 DOWN = "it is down"
+_OTHERS = "its gateway makes other tunnels now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,12 @@ def due(
     gateways: Iterable[Gateway],
     taken: Mapping[str, Iterable[float]],
     failed: Mapping[str, float],
+    unfit: Mapping[str, str],
     now: float,
 ) -> tuple[Order, ...]:
     """Return what to do now.
 
+    `unfit` says of tunnels why no request of their holders may go by them any more.
     `taken` says for each gateway when its tunnels were asked for, `failed` when a replacement of a tunnel, or a spare
     at a gateway, could not be made last.
     """
@@ -73,10 +76,11 @@ def due(
     wanted = any(profile.holding is not None for profile in by_name.values())
     found: list[Order] = []
     for one in known:
-        order = _of(one, states.get(one.name, State.GONE), by_name, offers, failed, now)
+        order = _of(one, states.get(one.name, State.GONE), by_name, offers, failed, unfit, now)
         found += [order] if order is not None else []
     for gateway in offers.values():
-        spares = [one for one in known if one.gateway == gateway.name and one.holder is None and one.leaving is None]
+        waiting = [one for one in known if one.gateway == gateway.name and one.holder is None and one.leaving is None]
+        spares = [one for one in waiting if _as_offered(one, gateway)]
         target = spare_target(gateway, taken.get(gateway.name, ()), now) if wanted else 0
         if len(spares) < target and now >= failed.get(gateway.name, -PAUSE) + PAUSE:
             found.append(Spare(gateway.name))
@@ -102,22 +106,32 @@ def _of(
     profiles: Mapping[str, Profile],
     gateways: Mapping[str, Gateway],
     failed: Mapping[str, float],
+    unfit: Mapping[str, str],
     now: float,
 ) -> Order | None:
     if one.leaving is not None:
         return Remove(one.name) if now >= one.leaving or state in (State.FAILED, State.GONE) else None
-    if one.gateway not in gateways:
-        return Retire(one.name, "its gateway is not in the node file any more")
+    gateway = gateways.get(one.gateway)
     if one.holder is None:
+        if gateway is not None and not _as_offered(one, gateway):
+            return Retire(one.name, _OTHERS, 0)
         return Retire(one.name, "it does not come up", 0) if state is State.FAILED else None
     profile = profiles.get(one.holder.profile)
     if profile is None or profile.holding is None:
         return Retire(one.name, "its profile has no holders any more")
+    if why := unfit.get(one.name):
+        return Retire(one.name, why, 0)
     if now - one.used > profile.holding.idle:
-        return Retire(one.name, "it carried nothing for long enough", 0)
+        return Retire(one.name, "it carried nothing for long enough")
     why = _worn(one, state, profile, profile.holding, now)
+    if not why and gateway is not None and one.kind is not gateway.kind:
+        why = _OTHERS
     waits = now < failed.get(one.name, -PAUSE) + PAUSE
     return Replace(one.name, why) if why and not waits else None
+
+
+def _as_offered(one: Made, gateway: Gateway) -> bool:
+    return (one.kind, one.level, one.labels) == (gateway.kind, gateway.level, gateway.labels)
 
 
 def _worn(one: Made, state: State, profile: Profile, holding: Holding, now: float) -> str:

@@ -1,6 +1,9 @@
 """What is due for tunnels of single holders: one thing at a time, and nothing twice."""
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from pointsman.model.gateway import Gateway, Holder, Made
 from pointsman.model.profile import Holding, Level, OnFailure, Profile, Who
@@ -8,11 +11,12 @@ from pointsman.model.tunnel import Kind, State
 from pointsman.tunnels import demand
 from pointsman.tunnels.demand import Order, Remove, Replace, Retire, Spare, due
 
-ADA = Holder("vault", "ada")
+ADA = Holder("vault", "ada", "claim sub")
 GATEWAY = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "", "", "", least=0, most=4)
 HOLDING = Holding(Who.USER, idle=600, rotate=3600)
 VAULT = Profile("vault", Level.STRONG, holding=HOLDING)
-HELD = Made("gw-1", "gw", ADA, since=100, used=100)
+HELD = Made("gw-1", "gw", Kind.WIREGUARD, Level.STRONG, (), ADA, since=100, used=100)
+SPARE = replace(HELD, name="gw-0", holder=None)
 
 
 def orders(
@@ -23,18 +27,19 @@ def orders(
     gateway: Gateway = GATEWAY,
     taken: tuple[float, ...] = (),
     failed: float | None = None,
+    unfit: str = "",
 ) -> tuple[Order, ...]:
     states = {one.name: state for one in made}
     tried = {} if failed is None else {"gw-1": failed, "gw": failed}
-    return due(made, states, (profile,), (gateway,), {"gw": taken}, tried, now)
+    return due(made, states, (profile,), (gateway,), {"gw": taken}, tried, {"gw-1": unfit}, now)
 
 
 def test_a_tunnel_in_use_is_left_alone() -> None:
     assert orders(HELD) == ()
 
 
-def test_an_idle_tunnel_leaves_and_is_removed_when_it_has_drained() -> None:
-    assert orders(HELD, now=701) == (Retire("gw-1", "it carried nothing for long enough", 0),)
+def test_an_idle_tunnel_finishes_what_has_just_begun_and_is_removed_when_it_has_drained() -> None:
+    assert orders(HELD, now=701) == (Retire("gw-1", "it carried nothing for long enough"),)
     assert orders(replace(HELD, leaving=730), now=729) == ()
     assert orders(replace(HELD, leaving=730), now=730) == (Remove("gw-1"),)
     assert orders(replace(HELD, leaving=730), now=710, state=State.FAILED) == (Remove("gw-1"),)
@@ -62,16 +67,34 @@ def test_a_dead_tunnel_is_replaced_only_where_the_profile_goes_on_to_the_next() 
     assert orders(HELD, state=State.FAILED, profile=goes_on) == (Replace("gw-1", "it is down"),)
 
 
-def test_a_tunnel_whose_profile_or_gateway_is_gone_leaves() -> None:
+def test_a_tunnel_whose_profile_is_gone_leaves() -> None:
     assert orders(HELD, profile=Profile("vault", Level.STRONG)) == (
         Retire("gw-1", "its profile has no holders any more"),
     )
-    assert orders(replace(HELD, gateway="other")) == (Retire("gw-1", "its gateway is not in the node file any more"),)
+
+
+def test_a_tunnel_that_is_not_what_its_profile_asks_for_any_more_has_no_time_to_drain() -> None:
+    assert orders(HELD, unfit="gives `strong`, needed is `quantum`") == (
+        Retire("gw-1", "gives `strong`, needed is `quantum`", 0),
+    )
+    assert orders(replace(HELD, leaving=730), now=729, unfit="so it was told before") == ()
+
+
+@pytest.mark.parametrize("now", [{"kind": Kind.OPENVPN}, {"level": Level.QUANTUM}, {"labels": (("to", "us"),)}])
+def test_a_spare_tunnel_that_is_not_what_its_gateway_makes_now_leaves(now: dict[str, Any]) -> None:
+    assert orders(SPARE, gateway=replace(GATEWAY, **now)) == (Retire("gw-0", "its gateway makes other tunnels now", 0),)
+
+
+def test_a_tunnel_of_a_kind_that_its_gateway_makes_no_more_is_replaced() -> None:
+    other = replace(GATEWAY, kind=Kind.OPENVPN)
+
+    assert orders(HELD, gateway=other) == (Replace("gw-1", "its gateway makes other tunnels now"),)
+    assert orders(HELD, gateway=other, failed=199) == ()
 
 
 def test_spares_follow_demand_within_bounds() -> None:
     some = replace(GATEWAY, least=1)
-    spares = [Made(f"gw-{number}", "gw", None, since=100, used=100) for number in range(6)]
+    spares = [replace(SPARE, name=f"gw-{number}") for number in range(6)]
 
     assert orders(gateway=some) == (Spare("gw"),)
     assert orders(spares[0], gateway=some) == ()
@@ -85,7 +108,7 @@ def test_spares_follow_demand_within_bounds() -> None:
 
 def test_without_holders_nothing_is_kept_ready() -> None:
     some, plain = replace(GATEWAY, least=1), Profile("vault", Level.STRONG)
-    spare = Made("gw-0", "gw", None, since=199, used=199)
+    spare = replace(SPARE, since=199, used=199)
 
     assert orders(gateway=some, profile=plain) == ()
     assert orders(spare, gateway=some, profile=plain) == (Retire("gw-0", "nobody needs it", 0),)
