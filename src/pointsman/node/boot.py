@@ -128,28 +128,28 @@ def remove(config: Path) -> tuple[bool, tuple[Fault, ...]]:
         stood = paths.memory.exists() or bool(set(TABLES) & set(nft.list_tables()))
         names = (*(entry.name for entry in node.entries if entry.kind is not Kind.DIRECT), *made.names(paths.made))
         places = [berth(node.runtime, name, node.tunnel_uid, node.tunnel_uid) for name in names]
-        host = Host(node, paths)
-        faults = [*made.discard_damaged(paths.made), *asyncio.run(_give_back(node, paths))]
+        host, log = Host(node, paths), Log()
+        fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
+        workshop = Workshop(node.gateways, paths.made, fleet, _unsettled, log)
+        faults = [*made.discard_damaged(paths.made), *asyncio.run(_give_back(workshop))]
         ends: list[Callable[[], None]] = [host.stop_proxy, *(partial(_end, place) for place in places)]
         with ThreadPoolExecutor() as together:
             faults += [fault for fault in together.map(_fault_of, ends) if fault is not None]
+        faults += asyncio.run(fleet.sweep())
         host.remove()
         for path in (paths.memory, paths.names):
             path.unlink(missing_ok=True)
     return stood, tuple(faults)
 
 
-async def _give_back(node: Node, paths: Paths) -> tuple[Fault, ...]:
+async def _give_back(workshop: Workshop) -> tuple[Fault, ...]:
     """Tell gateways that their tunnels are needed no more."""
-
-    async def unsettled() -> None:
-        """Nothing is in force any more."""
-
-    log = Log()
-    fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
-    workshop = Workshop(node.gateways, paths.made, fleet, unsettled, log)
     workshop.restore()
     return await workshop.close()
+
+
+async def _unsettled() -> None:
+    """Nothing is in force any more."""
 
 
 def _fault_of(step: Callable[[], None]) -> Fault | None:

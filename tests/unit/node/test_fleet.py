@@ -101,6 +101,8 @@ def test_the_log_says_once_when_a_tunnel_changes_and_why(capsys: pytest.CaptureF
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
 def fleet_at(runtime: Path, driver: Driver, links: Links) -> Fleet:
     """A fleet of tunnel `a`; of `b` there is a folder, too."""
     for name in ("a", "b"):

@@ -182,7 +182,7 @@ def test_every_user_that_a_rule_names_has_entries_of_its_own() -> None:
 
 def test_tunnels_made_for_holders_have_no_entries_of_the_profiles_of_the_pool() -> None:
     made = tuple(replace(C, name=f"gw-{number}", table=7200 + number) for number in range(120))
-    holdings = Holdings(names=frozenset(one.name for one in made))
+    holdings = Holdings(gateways={one.name: "gw" for one in made})
 
     found = make_plan(node(), trees(), (*ALL, *made), Memory(), SETTINGS, holdings=holdings)
 
