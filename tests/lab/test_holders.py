@@ -263,9 +263,12 @@ def test_a_policy_that_asks_for_more_takes_away_the_tunnels_that_are_less(host: 
     file.write_text(quantum_policy())
     host.tell("policy", "apply", str(file))
 
-    assert ask(host, witness, "/own/2", "ada").status == 503  # no gateway here makes such tunnels
-    until(lambda: before not in there(host.lab) and not old_keys(host, before), "it is gone", within=PATIENCE)
-    assert leases(host) == {}
+    try:
+        assert ask(host, witness, "/own/2", "ada").status == 503  # no gateway here makes such tunnels
+        until(lambda: before not in there(host.lab) and not old_keys(host, before), "it is gone", within=PATIENCE)
+        assert leases(host) == {}
+    finally:  # what was applied outlives the agent
+        host.tell("policy", "apply", str(host.lab.node / "policy.yaml"))
 
 
 def test_down_leaves_nothing_here_and_there(host: Steered, witness: Witness) -> None:
