@@ -4,8 +4,6 @@ import base64
 import os
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
-
 from pointsman.gateway import request
 from pointsman.gateway.admission import Refused
 from pointsman.gateway.grant import OPERATOR, Grant, Request
@@ -13,7 +11,7 @@ from pointsman.gateway.keys import Secrets
 from pointsman.gateway.site import Server
 from pointsman.model.profile import Qos
 from pointsman.model.tunnel import Kind
-from pointsman.system.certificates import private_pem, signing_request
+from pointsman.tunnels import keys
 from pointsman.tunnels.drivers.uapi import where
 from pointsman.tunnels.levels import DEFAULT_CIPHERS
 
@@ -29,16 +27,15 @@ class Draft:
 def draft(name: str, kind: Kind, bandwidth: int | None, qos: Qos) -> Draft:
     """Make the keys of the other end, and the request for its tunnel. ValueError: no gateway ends that kind."""
     if kind is Kind.WIREGUARD:
-        private = x25519.X25519PrivateKey.generate()
-        public = base64.b64encode(private.public_key().public_bytes_raw()).decode()
+        private = keys.wireguard_private()
         shared = base64.b64encode(os.urandom(32)).decode()
-        asked = request.wireguard(OPERATOR, name, public, shared, bandwidth, qos, None)
-        return Draft(asked, base64.b64encode(private.private_bytes_raw()).decode())
+        asked = request.wireguard(OPERATOR, name, keys.wireguard_public(private), shared, bandwidth, qos, None)
+        return Draft(asked, private)
     if kind is Kind.OPENVPN:
-        key = ec.generate_private_key(ec.SECP256R1())
-        made = request.openvpn(OPERATOR, name, signing_request(key), bandwidth, qos, None)
+        private = keys.certificate_key()
+        made = request.openvpn(OPERATOR, name, keys.signing_request(private), bandwidth, qos, None)
         if not isinstance(made, Refused):
-            return Draft(made, private_pem(key))
+            return Draft(made, private)
     raise ValueError(f"`{kind}` is no kind of tunnel that ends at a gateway")
 
 

@@ -1,16 +1,14 @@
 """The gateway's own secrets: its WireGuard key and its OpenVPN authority, made once and kept in the state folder."""
 
-import base64
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric import x25519
 
 from pointsman.gateway.request import signed_key
 from pointsman.model.fault import Fault
 from pointsman.system.certificates import Credential, authority, issue, sign
 from pointsman.system.files import replace_file
+from pointsman.tunnels.keys import wireguard_private, wireguard_public
 
 # What a certificate is good for ends with its tunnel, so it need not end by itself
 DAYS = 3650
@@ -46,8 +44,7 @@ class Secrets:
     @property
     def public_key(self) -> str:
         """Return the public key of the WireGuard server in base64."""
-        key = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(self.wireguard))
-        return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+        return wireguard_public(self.wireguard)
 
 
 def recall(wireguard: Path, authority: Path, name: str) -> Secrets:
@@ -57,11 +54,10 @@ def recall(wireguard: Path, authority: Path, name: str) -> Secrets:
 
 def _wireguard_key(path: Path) -> str:
     if not path.exists():
-        raw = x25519.X25519PrivateKey.generate().private_bytes_raw()
-        replace_file(path, base64.b64encode(raw) + b"\n")
+        replace_file(path, f"{wireguard_private()}\n".encode())
     try:
         text = path.read_text("ascii").strip()
-        x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
+        wireguard_public(text)
     except ValueError as error:
         why = "it is damaged; restore it, or remove it: then every WireGuard tunnel has to be made anew"
         raise Fault("state-damaged", f"read `{path}`", why) from error

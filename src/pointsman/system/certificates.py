@@ -67,12 +67,6 @@ def sign(
     return _pem(builder.sign(signer, hashes.SHA256()))
 
 
-def signing_request(key: ec.EllipticCurvePrivateKey) -> str:
-    """Return the signing request (PKCS #10), in PEM, for a key; whoever signs gives it its name."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-
-
 def private_pem(key: ec.EllipticCurvePrivateKey) -> str:
     """Return a private key in PEM, without a passphrase."""
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -1,45 +1,26 @@
 """The near end of a tunnel that a gateway gives: its keys, made here, and what its driver needs. Private keys stay."""
 
-import base64
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
-from cryptography.x509.oid import NameOID
-
 from pointsman.model.gateway import Given
 from pointsman.model.tunnel import Kind
+from pointsman.tunnels import keys
+from pointsman.tunnels.levels import DEFAULT_CIPHERS
 from pointsman.tunnels.ovpn_rules import clean_block
 from pointsman.tunnels.port import OpenvpnSpec, Peer, Spec, WireguardSpec
 
 _EVERYTHING = ("0.0.0.0/0", "::/0")
 _KEEPALIVE = 10
-_CIPHERS = "AES-256-GCM:CHACHA20-POLY1305"
 
 
 def private_key(kind: Kind) -> str:
-    """Return a new private key: X25519 (RFC 7748) in base64 for WireGuard, P-256 in PEM for OpenVPN."""
-    if kind is Kind.WIREGUARD:
-        return base64.b64encode(x25519.X25519PrivateKey.generate().private_bytes_raw()).decode()
-    key = ec.generate_private_key(ec.SECP256R1())
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return text.decode()
+    """Return a new private key of this end."""
+    return keys.wireguard_private() if kind is Kind.WIREGUARD else keys.certificate_key()
 
 
 def request(kind: Kind, key: str, name: str) -> dict[str, str]:
-    """Return what the gateway is told of a private key: its public half, or a signing request (RFC 2986)."""
+    """Return what the gateway is told of a private key: its public half, or a signing request."""
     if kind is Kind.WIREGUARD:
-        own = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(key))
-        public = base64.b64encode(own.public_key().public_bytes_raw()).decode()
-        return {"kind": "wireguard", "public_key": public}
-    signer = serialization.load_pem_private_key(key.encode(), None)
-    if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise TypeError("the key of an OpenVPN tunnel is one of an elliptic curve")
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signed = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(signer, hashes.SHA256())
-    return {"kind": "openvpn", "csr": signed.public_bytes(serialization.Encoding.PEM).decode()}
+        return {"kind": "wireguard", "public_key": keys.wireguard_public(key)}
+    return {"kind": "openvpn", "csr": keys.signing_request(key, name)}
 
 
 def spec(kind: Kind, key: str, given: Given, preshared: str = "") -> Spec:
@@ -47,7 +28,12 @@ def spec(kind: Kind, key: str, given: Given, preshared: str = "") -> Spec:
     if kind is Kind.WIREGUARD:
         peer = Peer(given.public_key, given.endpoint, _EVERYTHING, _KEEPALIVE, preshared)
         return WireguardSpec(key, given.addresses, (peer,), given.mtu)
-    settings = (("client",), ("data-ciphers", _CIPHERS), ("remote-cert-tls", "server"), ("tls-version-min", "1.3"))
+    settings = (
+        ("client",),
+        ("data-ciphers", DEFAULT_CIPHERS),
+        ("remote-cert-tls", "server"),
+        ("tls-version-min", "1.3"),
+    )
     texts = (("cert", given.certificate), ("key", key), ("peer-fingerprint", given.fingerprint))
     return OpenvpnSpec(
         (given.endpoint,), settings, tuple((name, _block(name, text)) for name, text in texts), given.mtu

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import x25519
 
 from pointsman.lab import spaces
 from pointsman.lab.wait import until
-from pointsman.system.certificates import Credential, authority, issue, private_pem, signing_request
+from pointsman.system.certificates import Credential, authority, issue
+from pointsman.tunnels import keys
 from pointsman.tunnels.preshared import preshared_key
 
 AGENT = Path(__file__).parents[1] / "driver_agent.py"
@@ -185,8 +186,8 @@ class World:
         )
 
     def _openvpn(self, name: str, node: str, more: dict[str, Any]) -> Path:
-        key = ec.generate_private_key(ec.SECP256R1())
-        body = {"kind": "openvpn", "csr": signing_request(key), **more}
+        key = keys.certificate_key()
+        body = {"kind": "openvpn", "csr": keys.signing_request(key), **more}
         status, answer = self.ask("PUT", f"/v1/tunnels/{name}", body, node)
         assert status == 201, answer
         where = answer["endpoint"]
@@ -195,7 +196,7 @@ class World:
             f"client\ndev tun\nremote {where['address']} {where['port']} {where['protocol']}\ntls-version-min 1.3\n"
             f"tun-mtu {answer['mtu']}\nremote-cert-tls server\n<ca>\n{answer['ca']}</ca>\n"
             f"<peer-fingerprint>\n{answer['peer_fingerprint']}\n</peer-fingerprint>\n"
-            f"<cert>\n{answer['certificate']}</cert>\n<key>\n{private_pem(key)}</key>\n",
+            f"<cert>\n{answer['certificate']}</cert>\n<key>\n{key}</key>\n",
         )
 
     def written(self, name: str, text: str) -> Path:

@@ -9,7 +9,8 @@ from pointsman.gateway.grant import Request
 from pointsman.gateway.request import read_request, signed_key
 from pointsman.model.profile import Qos
 from pointsman.model.tunnel import Kind
-from pointsman.system.certificates import signing_request
+from pointsman.system.certificates import private_pem
+from pointsman.tunnels.keys import certificate_key, signing_request
 from tests.unit.gateway.samples import key
 
 GOOD = {"kind": "wireguard", "public_key": key(1), "preshared": True, "bandwidth": 8000, "qos": "bulk", "ttl": 60}
@@ -64,7 +65,7 @@ def test_a_body_that_is_no_json_is_refused_and_not_repeated() -> None:
 
 
 def test_a_certificate_is_named_after_node_tunnel_and_key() -> None:
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    keys = [certificate_key() for _ in range(2)]
     names = {
         found.identity
         for owner, name, private in (("alpha", "a", keys[0]), ("alpha", "a", keys[1]), ("beta", "a", keys[0]))
@@ -77,13 +78,15 @@ def test_a_certificate_is_named_after_node_tunnel_and_key() -> None:
 
 
 def test_a_signing_request_that_was_changed_is_refused() -> None:
-    good = signing_request(ec.generate_private_key(ec.SECP256R1()))
+    good = signing_request(certificate_key())
     lines = good.splitlines()
     lines[-2] = lines[-2][:-8] + ("AAAA" if lines[-2][-8:-4] != "AAAA" else "BBBB") + lines[-2][-4:]
 
     assert signed_key(good) is not None
     assert signed_key("\n".join(lines)) is None
-    assert signed_key(signing_request(ec.generate_private_key(ec.SECP521R1()))) is None  # too rare to be let in
+    assert (
+        signed_key(signing_request(private_pem(ec.generate_private_key(ec.SECP521R1())))) is None
+    )  # too rare to be let in
     assert signed_key("no PEM at all") is None
 
 
