@@ -14,7 +14,7 @@ import httpx
 
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway, Given
-from pointsman.model.tunnel import Endpoint
+from pointsman.model.tunnel import Endpoint, Kind
 from pointsman.system.netlink import observe_links
 
 # In seconds, for a whole answer; bytes of one
@@ -140,8 +140,10 @@ def _given(answer: Mapping[str, Any], gateway: Gateway, own: Container[str]) -> 
             and given.ttl > 0
         ):
             raise ValueError("addresses, probe, mtu, port or time to live")
-        if given.public_key and len(base64.b64decode(given.public_key, validate=True)) != 32:
+        if gateway.kind is Kind.WIREGUARD and len(base64.b64decode(given.public_key, validate=True)) != 32:
             raise ValueError("public key")
+        if gateway.kind is Kind.OPENVPN and not (given.certificate and given.fingerprint):
+            raise ValueError("certificate or fingerprint")
         return given
 
 

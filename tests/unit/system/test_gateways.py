@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import httpx
@@ -13,23 +14,27 @@ from pointsman.model.gateway import Gateway
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Kind
 from pointsman.system.gateways import Asked
+from pointsman.tunnels.keys import wireguard_private
 
 GATEWAY = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "/ca", "/certificate", "/key")
+OPENVPN = replace(GATEWAY, kind=Kind.OPENVPN)
 GIVEN = {
     "addresses": ["10.0.0.2"],
     "endpoint": {"address": "192.0.2.21", "port": 51820, "protocol": "udp"},
     "mtu": 1420,
     "probe": ["10.0.0.1"],
     "expires_in": 120.0,
+    "public_key": wireguard_private(),
 }
+GIVEN_OPENVPN = {**GIVEN, "public_key": "", "certificate": "-----", "peer_fingerprint": "00:11"}
 T = TypeVar("T")
 
 
-def asked(content: bytes | object, ask: Callable[[Asked], Awaitable[T]], status: int = 200) -> T:
+def asked(content: bytes | object, ask: Callable[[Asked], Awaitable[T]], status: int = 200, of: Gateway = GATEWAY) -> T:
     """Ask a gateway that answers just this."""
 
     async def all_of_it() -> T:
-        gateway = Asked(GATEWAY)
+        gateway = Asked(of)
         body = {"content": content} if isinstance(content, bytes) else {"json": content}
         gateway._http = httpx.AsyncClient(
             base_url="https://192.0.2.21", transport=httpx.MockTransport(lambda _: httpx.Response(status, **body))
@@ -68,13 +73,25 @@ def test_a_list_of_tunnels_that_is_none_is_a_fault(answer: object) -> None:
         {"endpoint": {"address": "198.51.100.9", "port": 51820, "protocol": "udp"}},
         {"addresses": ["127.0.0.1"]},
         {"probe": []},
+        {"public_key": None},
+        {"public_key": "AAAA"},
     ],
 )
 def test_a_tunnel_that_leads_elsewhere_or_nowhere_is_a_fault(changed: dict[str, object]) -> None:
+    assert asked(GIVEN, lambda gateway: gateway.make("gw-1", {})).addresses == ("10.0.0.2",)
     text = json.dumps({**GIVEN, **changed}).encode()
 
     with pytest.raises(Fault, match="understand what gateway `gw` gave"):
         asked(text, lambda gateway: gateway.make("gw-1", {}))
+
+
+@pytest.mark.parametrize("lacking", ["certificate", "peer_fingerprint"])
+def test_an_openvpn_tunnel_without_what_it_proves_itself_with_is_a_fault(lacking: str) -> None:
+    made = asked(GIVEN_OPENVPN, lambda gateway: gateway.make("gw-1", {}), of=OPENVPN)
+    assert (made.certificate, made.fingerprint) == ("-----", "00:11")
+
+    with pytest.raises(Fault, match="no usable certificate or fingerprint"):
+        asked({**GIVEN_OPENVPN, lacking: ""}, lambda gateway: gateway.make("gw-1", {}), of=OPENVPN)
 
 
 def test_what_is_no_answer_at_all_is_silence() -> None:

@@ -37,7 +37,7 @@ def tell(spec: WireguardSpec, berth: Berth, gone: Iterable[str] = ()) -> None:
         own: dict[str, Any] = {"private_key": spec.private_key, "fwmark": OUTER_MARK}
         if spec.listen_port:
             own["listen_port"] = spec.listen_port
-        device.set(berth.link, **own)
+        _set(device, berth, own)
         for peer in spec.peers:
             said: dict[str, Any] = {
                 "public_key": peer.public_key,
@@ -49,9 +49,9 @@ def tell(spec: WireguardSpec, berth: Berth, gone: Iterable[str] = ()) -> None:
                 said |= {"endpoint_addr": peer.endpoint.address, "endpoint_port": peer.endpoint.port}
             if peer.preshared_key:
                 said["preshared_key"] = peer.preshared_key
-            device.set(berth.link, peer=said)
+            _set(device, berth, {"peer": said})
         for key in gone:
-            device.set(berth.link, peer={"public_key": key, "remove": True})
+            _set(device, berth, {"peer": {"public_key": key, "remove": True}})
 
 
 def look(berth: Berth) -> uapi.Seen:
@@ -91,6 +91,13 @@ def _hex(key: Mapping[str, bytes] | bytes) -> str:
     return base64.b64decode(value).hex()
 
 
+def _set(device: Any, berth: Berth, said: Mapping[str, Any]) -> None:
+    try:
+        device.set(berth.link, **said)
+    except ValueError as error:  # what cannot even be put into a message, like a key of another length
+        raise _fault(berth, error) from error
+
+
 @contextmanager
 def _device(berth: Berth) -> Iterator[Any]:
     from pyroute2 import WireGuard
@@ -100,4 +107,8 @@ def _device(berth: Berth) -> Iterator[Any]:
         with WireGuard() as device:
             yield device
     except (OSError, NetlinkError) as error:
-        raise Fault("tunnel-device", f"configure link `{berth.link}` of tunnel `{berth.name}`", str(error)) from error
+        raise _fault(berth, error) from error
+
+
+def _fault(berth: Berth, error: Exception) -> Fault:
+    return Fault("tunnel-device", f"configure link `{berth.link}` of tunnel `{berth.name}`", str(error))

@@ -1,5 +1,8 @@
 """What daemons and the kernel answer, understood without them."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
 
@@ -45,6 +48,28 @@ def test_the_kernels_answer_says_the_same_as_the_userspace_one() -> None:
     assert kernel.understand([answer]) == uapi.Seen(
         uapi.settings(SPEC), (uapi.SeenPeer(uapi.hexadecimal(peer.public_key), 12.0, 7, 9),)
     )
+
+
+class Unconnected:
+    """A WireGuard device of which only what comes before the kernel is there: the look at each key."""
+
+    def __enter__(self) -> "Unconnected":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def set(self, _: str, peer: dict[str, str] | None = None, private_key: str = PRIVATE, **__: object) -> None:
+        AsyncWireGuard._wg_test_key(None, private_key if peer is None else peer["public_key"])
+
+
+@pytest.mark.parametrize("key", ["", "AAAA", "A"])
+def test_a_key_that_no_device_takes_is_the_fault_of_its_tunnel_alone(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyroute2.WireGuard", Unconnected)
+    place = berth(Path("/nowhere"), "gw-1", 64002, 64002)
+    kernel.tell(SPEC, place)
+
+    with pytest.raises(Fault, match=f"configure link `{place.link}` of tunnel `gw-1`"):
+        kernel.tell(replace(SPEC, peers=(replace(SPEC.peers[0], public_key=key),)), place)
 
 
 @pytest.mark.parametrize(
