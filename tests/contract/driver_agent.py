@@ -10,7 +10,7 @@ from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind, State
-from pointsman.tunnels.drivers import DRIVERS
+from pointsman.tunnels.drivers import drivers
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import load_pool
 from pointsman.tunnels.port import Observation, berth
@@ -20,7 +20,7 @@ def main(runtime: str, name: str, kind: str, source: str, verb: str) -> None:
     direct = kind == "direct"
     entry = Entry(name, Kind(kind), Level.NONE, file="" if direct else source, device=source if direct else "")
     spec = load_pool([(entry, Place("test"))], read_text).supplies[0].spec
-    driver, home = DRIVERS[Kind(kind)], berth(Path(runtime), name, 64002, 64002)
+    driver, home = drivers()[Kind(kind)], berth(Path(runtime), name, 64002, 64002)
     if verb == "up":
         driver.start(spec, home)
         with suppress(Fault):  # then what is seen says what is wrong

@@ -324,6 +324,20 @@ def test_a_file_that_changed_makes_a_new_tunnel_in_place_of_the_old(bring: Bring
     assert daemons(tunnel) == [tunnel.world.pid("near", "t")] != [before]
 
 
+def test_an_address_that_the_host_has_elsewhere_is_not_taken_from_a_gateway(bring: Bring) -> None:
+    tunnel = bring("openvpn", 0)
+    tunnel.world.run("near", "ip", "addr", "add", "10.71.0.2/32", "dev", "lo")
+
+    refused = tunnel.drive("tend")
+    assert (refused["state"], refused["sources"]) == ("failed", [])
+    assert refused["why"] == "the gateway pushed 10.71.0.2, which this host knows elsewhere"
+    assert "10.71.0.2" not in tunnel.world.run("near", "ip", "addr", "show", "dev", tunnel.device)
+    assert tunnel.drive("observe")["state"] == "failed"
+
+    tunnel.world.run("near", "ip", "addr", "del", "10.71.0.2/32", "dev", "lo")
+    assert tunnel.drive("tend")["state"] == "up"
+
+
 @KINDS
 def test_what_somebody_undid_on_the_link_is_repaired(bring: Bring, kind: str) -> None:
     tunnel = bring(kind, 0)

@@ -17,7 +17,7 @@ from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
 from pointsman.model.tunnel import Kind
-from pointsman.node import applied, control, evidence, made
+from pointsman.node import applied, control, evidence, made, spoken
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
@@ -32,7 +32,7 @@ from pointsman.system import connections, nft
 from pointsman.system.clock import boot_time
 from pointsman.system.files import alone
 from pointsman.system.log import Log
-from pointsman.tunnels.drivers import DRIVERS, child, link
+from pointsman.tunnels.drivers import child, drivers, link
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import Pool, load_pool
 from pointsman.tunnels.port import Berth, berth
@@ -54,8 +54,9 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         # until the host is steered, the time to get there comes on top; then the time begins anew
         confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
-        fleet = Fleet(pool, DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
-        force = Force(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log)
+        spoken_for = spoken.by_node(node, (supply.spec for supply in pool.supplies))
+        fleet = Fleet(pool, drivers(spoken_for), node.runtime, node.tunnel_uid, link.look_at_all, log)
+        force = Force(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log, spoken_for)
         agent = Agent(force, log)
         applied.keep(paths.policy, source)
         if warning:
@@ -129,7 +130,7 @@ def remove(config: Path) -> tuple[bool, tuple[Fault, ...]]:
         names = (*(entry.name for entry in node.entries if entry.kind is not Kind.DIRECT), *made.names(paths.made))
         places = [berth(node.runtime, name, node.tunnel_uid, node.tunnel_uid) for name in names]
         host, log = Host(node, paths), Log()
-        fleet = Fleet(Pool(()), DRIVERS, node.runtime, node.tunnel_uid, link.look_at_all, log)
+        fleet = Fleet(Pool(()), drivers(), node.runtime, node.tunnel_uid, link.look_at_all, log)
         workshop = Workshop(node.gateways, paths.made, fleet, _unsettled, log)
         faults = [*made.discard_damaged(paths.made), *asyncio.run(_give_back(workshop))]
         ends: list[Callable[[], None]] = [host.stop_proxy, *(partial(_end, place) for place in places)]

@@ -6,7 +6,7 @@ from pointsman.model.fault import Fault
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Invalid
 from pointsman.model.tunnel import State, Tunnel
-from pointsman.node import applied
+from pointsman.node import applied, spoken
 from pointsman.node import memory as memories
 from pointsman.node.apply import Host
 from pointsman.node.config import Node
@@ -28,8 +28,17 @@ class Force:
     """Policy, tunnels and memory of one node, and the plan made of them. Whoever changes something holds `lock`."""
 
     def __init__(
-        self, node: Node, paths: Paths, host: Host, fleet: Fleet, source: applied.Source, trees: Trees, log: Log
+        self,
+        node: Node,
+        paths: Paths,
+        host: Host,
+        fleet: Fleet,
+        source: applied.Source,
+        trees: Trees,
+        log: Log,
+        spoken_for: frozenset[str],
     ) -> None:
+        """`spoken_for` are addresses that no gateway may give a tunnel."""
         self.node, self.paths, self.host, self.fleet = node, paths, host, fleet
         self.source, self.trees = source, trees
         self.memory = memories.recall(paths.memory)
@@ -40,7 +49,8 @@ class Force:
         self.steering = Steering(node, paths, host, fleet, log, self.remember)
         self.names = Names(node.resolvers, paths.names, dns.ask, log, boot_time)
         self.prober = Prober(self.stirred.set, log)
-        workshop = Workshop(node.gateways, paths.made, fleet, self.settle_lanes, log)
+        self._spoken_for = spoken_for
+        workshop = Workshop(node.gateways, paths.made, fleet, self.settle_lanes, log, self._all_spoken_for)
         self.provision = Provision(workshop, node.bounds, log, self.settle_lanes, fleet.state, lambda: self.policy)
         self._next: asyncio.Task[None] | None = None
 
@@ -101,6 +111,9 @@ class Force:
         """Have the agent end. What runs goes on running."""
         self.ended.set()
         self.stirred.set()
+
+    def _all_spoken_for(self) -> frozenset[str]:
+        return self._spoken_for | spoken.by_policy(self.names.known(self.policy))
 
     async def _settle_next(self) -> None:
         async with self.lock:

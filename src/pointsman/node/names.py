@@ -57,6 +57,10 @@ class Names:
             self._placed = trees, self._found, there
         return self._placed[2]
 
+    def known(self, policy: Policy) -> Policy:
+        """Return the policy with the addresses that are known now, in use or not yet."""
+        return resolve.placed(policy, self._found)
+
     def turn(self, policy: Policy) -> None:
         """Begin to ask what is due. Questions have to be free to leave by now."""
         now = self._clock()

@@ -34,10 +34,19 @@ STEP = 0.01
 
 
 class Workshop:
-    """All tunnels that were asked for. `settle` puts in force what there is; it is awaited before a tunnel is used."""
+    """All tunnels that were asked for. `settle` puts in force what there is; it is awaited before a tunnel is used.
+
+    `spoken_for` are the addresses that no gateway may give a tunnel.
+    """
 
     def __init__(
-        self, gateways: Iterable[Gateway], folder: Path, fleet: Fleet, settle: Callable[[], Awaitable[None]], log: Log
+        self,
+        gateways: Iterable[Gateway],
+        folder: Path,
+        fleet: Fleet,
+        settle: Callable[[], Awaitable[None]],
+        log: Log,
+        spoken_for: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.gateways = {gateway.name: gateway for gateway in gateways}
         self.made: dict[str, Made] = {}
@@ -47,6 +56,7 @@ class Workshop:
         self._folder = folder
         self._fleet = fleet
         self._settle = settle
+        self._spoken_for = spoken_for
         self._kept: dict[str, files.Kept] = {}
         self._making: set[str] = set()
         self._left: dict[str, str] = {}
@@ -173,6 +183,8 @@ class Workshop:
         body = {**asked, **mixed, **limits, "ttl": int(TTL)}
         try:
             given = await self._asked[gateway.name].make(kept.made.name, body)
+            if spoken_for := self._elsewhere().intersection(given.addresses):
+                raise ValueError(f"no usable address {min(spoken_for)}: this node knows it elsewhere")
             making.spec(gateway.kind, kept.key, given)
         except ValueError as error:
             raise Fault("gateway-answer", f"understand what gateway `{gateway.name}` gave", str(error)) from error
@@ -214,6 +226,10 @@ class Workshop:
         self._renewed[gateway.name] = boot_time()
         for name in unknown & self.made.keys():
             self._fleet.lose(name, "its gateway does not know it any more")
+
+    def _elsewhere(self) -> frozenset[str]:
+        """Return what no tunnel may have as its own, what answers behind other tunnels included."""
+        return self._spoken_for().union(*(kept.given.probe for kept in self._kept.values() if kept.given))
 
     async def _up(self, name: str) -> None:
         until = boot_time() + UP_WITHIN

@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import httpx
@@ -23,6 +23,9 @@ _LARGEST = 1 << 20
 _OURS = "pm"  # how the names of our tunnels' devices begin
 # What a tunnel is called, here and there; it becomes part of a path
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# Where addresses inside tunnels are from: RFC 1918, RFC 6598, RFC 4193. One from elsewhere may be somebody's whom this
+# host asks, and what is bound to no device would stay here
+_INNER = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
 # A connection outlives the time between two looks at its gateway: a holder need not wait for a handshake
 _KEPT = httpx.Limits(keepalive_expiry=60.0)
 
@@ -130,6 +133,8 @@ def _given(answer: Mapping[str, Any], gateway: Gateway, own: Container[str]) -> 
             raise ValueError(f"endpoint {given.endpoint}")
         if taken := [one for one in (*given.addresses, *given.probe) if one in own or one == gateway.address]:
             raise ValueError(f"address {taken[0]}: it is one outside of tunnels")
+        if len({":" in one for one in given.addresses}) != len(given.addresses):
+            raise ValueError("addresses: more than one of a family")
         if set(given.addresses) & set(given.probe):
             raise ValueError("probe: it is this end's own address")
         if not (
@@ -164,9 +169,8 @@ def _id(text: str) -> str:
 
 def _host(text: str) -> str:
     address = ip_address(text)
-    special = address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
-    if special or address.is_reserved:
-        raise ValueError(f"address {address}")
+    if "%" in str(address) or not any(address in network for network in _INNER):
+        raise ValueError(f"address {address}: it is none of a private network")
     return str(address)
 
 

@@ -35,9 +35,8 @@ def spec(kind: Kind, key: str, given: Given, preshared: str = "") -> Spec:
         ("tls-version-min", "1.3"),
     )
     texts = (("cert", given.certificate), ("key", key), ("peer-fingerprint", given.fingerprint))
-    return OpenvpnSpec(
-        (given.endpoint,), settings, tuple((name, _block(name, text)) for name, text in texts), given.mtu
-    )
+    blocks = tuple((name, _block(name, text)) for name, text in texts)
+    return OpenvpnSpec((given.endpoint,), settings, blocks, given.mtu, given.addresses)
 
 
 def _block(name: str, text: str) -> str:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from pointsman.model.tunnel import Endpoint, State
 
-_ALIAS = "pointsman:"
+# Begins the alias of each link of ours
+MARK = "pointsman:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,14 @@ class OpenvpnSpec:
 
     `settings` are directives with their arguments, checked one by one; `blocks` are the keys, certificates
     and credentials, by directive. The daemon gets a configuration made from this, never the user's text.
+    `addresses` are those that the gateway may push; empty: any that are not spoken for.
     """
 
     remotes: tuple[Endpoint, ...]
     settings: tuple[tuple[str, ...], ...]
     blocks: tuple[tuple[str, str], ...] = field(repr=False)
     mtu: int
+    addresses: tuple[str, ...] = ()
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -104,7 +107,7 @@ class Berth:
     @property
     def alias(self) -> str:
         """Return what marks the link as this tunnel's in the kernel itself."""
-        return _ALIAS + self.name
+        return MARK + self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def berth(runtime: Path, tunnel: str, uid: int, gid: int) -> Berth:
 
 def tunnel_at(runtime: Path, link: str, alias: str) -> str:
     """Return the tunnel whose link this is below a node's runtime folder; empty where it is none of ours."""
-    name = alias.removeprefix(_ALIAS)
+    name = alias.removeprefix(MARK)
     return name if name != alias and link == link_name(str(runtime), name) else ""
 
 

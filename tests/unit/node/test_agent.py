@@ -69,7 +69,7 @@ def started(tmp_path: Path) -> tuple[Agent, Kernel]:
     pool = Pool(tuple(Supply(entry, DirectSpec("eth0")) for entry in node().entries))
     fleet = Fleet(pool, {Kind.DIRECT: Driver()}, tmp_path, 64002, dict, Log())
     host: Any = kernel
-    force = Force(node(), paths, host, fleet, Source("p", b"", (), ""), trees(), Log())
+    force = Force(node(), paths, host, fleet, Source("p", b"", (), ""), trees(), Log(), frozenset())
     return Agent(force, Log()), kernel
 
 

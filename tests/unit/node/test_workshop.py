@@ -19,6 +19,7 @@ from pointsman.system.log import Log
 from pointsman.tunnels.pool import Pool
 from pointsman.tunnels.port import NO_LINKS, Berth, Observation, Spec
 from pointsman.tunnels.port import Links as Seen
+from tests.unit.system.test_gateways import GIVEN as ANSWER
 
 KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 GIVEN = Given(("10.0.0.2",), Endpoint("192.0.2.21", 51820, "udp"), 1420, ("10.0.0.1",), 120.0, KEY)
@@ -51,14 +52,14 @@ GATEWAY = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), GO
 
 
 def workshop(
-    folder: Path, *gateways: Gateway, kept: Iterable[Kept] = (Kept(MADE, KEY, GIVEN),)
+    folder: Path, *gateways: Gateway, kept: Iterable[Kept] = (Kept(MADE, KEY, GIVEN),), spoken_for: Iterable[str] = ()
 ) -> tuple[Workshop, Links]:
     """A workshop that has taken up `gw-1`. Certificates of gateways are not there, so that they are never reached."""
     links = Links()
     for one in kept:
         keep(folder / "made", one)
     fleet = Fleet(Pool(()), {Kind.WIREGUARD: links, Kind.OPENVPN: links}, folder, 0, dict, Log())
-    made = Workshop(gateways, folder / "made", fleet, settled, Log())
+    made = Workshop(gateways, folder / "made", fleet, settled, Log(), lambda: frozenset(spoken_for))
     made.restore()
     return made, links
 
@@ -244,3 +245,36 @@ def test_a_spare_tunnel_is_given_to_nobody_where_that_cannot_be_written_down(tmp
     with pytest.raises(Fault):
         shop.give("gw-1", Holder("vault", "ada", ""))
     assert shop.made["gw-1"].holder is None
+
+
+def made(shop: Workshop, gateway: str, **answer: object) -> Made:
+    """Have this gateway make a tunnel, which gives it with this answer."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(201, json={**ANSWER, **answer}))
+
+    async def answered() -> Made:
+        shop._asked[gateway]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
+        return await shop.make(shop.gateways[gateway], None, None)
+
+    return asyncio.run(answered())
+
+
+def test_an_address_that_is_spoken_for_is_not_taken_from_a_gateway(tmp_path: Path) -> None:
+    shop, _ = workshop(tmp_path, GATEWAY, spoken_for=("10.0.0.53", "fd00::53"))
+
+    with pytest.raises(Fault, match="no usable address fd00::53: this node knows it elsewhere") as fault:
+        made(shop, "gw", addresses=["10.0.0.3", "fd00::53"])
+    assert (fault.value.label, shop.made.keys()) == ("gateway-answer", {"gw-1"})
+    assert made(shop, "gw", addresses=["10.0.0.3"]).gateway == "gw"
+
+
+def test_a_gateway_does_not_get_what_answers_behind_tunnels_of_another(tmp_path: Path) -> None:
+    shop, _ = workshop(tmp_path, GATEWAY, replace(GATEWAY, name="gx"))
+
+    with pytest.raises(Fault, match=r"no usable address 10\.0\.0\.1"):
+        made(shop, "gx", addresses=["10.0.0.1"], probe=["10.0.0.9"])
+
+
+def test_two_gateways_may_have_the_same_inner_network(tmp_path: Path) -> None:
+    shop, _ = workshop(tmp_path, GATEWAY, replace(GATEWAY, name="gx"))
+
+    assert made(shop, "gx", addresses=["10.0.0.2"], probe=["10.0.0.1"]).gateway == "gx"

@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TypeVar
 
 import httpx
 import pytest
 
+from pointsman.lab.world import GATEWAYS
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway
 from pointsman.model.profile import Level
@@ -27,6 +29,7 @@ GIVEN = {
     "public_key": wireguard_private(),
 }
 GIVEN_OPENVPN = {**GIVEN, "public_key": "", "certificate": "-----", "peer_fingerprint": "00:11"}
+OTHERS = ("100.64.0.0/24", "fc00::/64")
 T = TypeVar("T")
 
 
@@ -72,6 +75,12 @@ def test_a_list_of_tunnels_that_is_none_is_a_fault(answer: object) -> None:
         {"mtu": 100},
         {"endpoint": {"address": "198.51.100.9", "port": 51820, "protocol": "udp"}},
         {"addresses": ["127.0.0.1"]},
+        {"addresses": ["9.9.9.9"]},
+        {"addresses": ["2620:fe::fe"]},
+        {"addresses": ["::ffff:10.0.0.2"]},
+        {"addresses": ["fd00::2%eth0"]},
+        {"addresses": ["10.0.0.2", "10.0.0.3"]},
+        {"probe": ["9.9.9.9"]},
         {"probe": []},
         {"public_key": None},
         {"public_key": "AAAA"},
@@ -83,6 +92,15 @@ def test_a_tunnel_that_leads_elsewhere_or_nowhere_is_a_fault(changed: dict[str, 
 
     with pytest.raises(Fault, match="understand what gateway `gw` gave"):
         asked(text, lambda gateway: gateway.make("gw-1", {}))
+
+
+@pytest.mark.parametrize("inner", [*(pair for one in GATEWAYS for pair in (one.networks, one.spare)), OTHERS])
+def test_addresses_of_private_networks_are_what_tunnels_have(inner: tuple[str, str]) -> None:
+    probe, own = zip(*((str(net[1]), str(net[2])) for net in map(ip_network, inner)), strict=True)
+
+    made = asked({**GIVEN, "addresses": own, "probe": probe}, lambda gateway: gateway.make("gw-1", {}))
+
+    assert (made.addresses, made.probe) == (own, probe)
 
 
 @pytest.mark.parametrize("lacking", ["certificate", "peer_fingerprint"])

@@ -8,8 +8,11 @@ from pointsman.tunnels.drivers.openvpn import OpenvpnDriver
 from pointsman.tunnels.drivers.wireguard import WireguardDriver
 from pointsman.tunnels.port import Driver
 
-DRIVERS: Mapping[Kind, Driver] = {
-    Kind.WIREGUARD: WireguardDriver(),
-    Kind.OPENVPN: OpenvpnDriver(),
-    Kind.DIRECT: DirectDriver(),
-}
+
+def drivers(spoken_for: frozenset[str] = frozenset()) -> Mapping[Kind, Driver]:
+    """Return a driver for each kind; `spoken_for` are addresses that no gateway may give."""
+    return {
+        Kind.WIREGUARD: WireguardDriver(),
+        Kind.OPENVPN: OpenvpnDriver(spoken_for),
+        Kind.DIRECT: DirectDriver(),
+    }

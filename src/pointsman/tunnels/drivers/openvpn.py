@@ -1,10 +1,12 @@
 """OpenVPN tunnels: openvpn 2.6 as a child with no capability at all, watched by its management socket.
 
 The daemon drives a tun link that was made for its user. It reads its configuration, keys included, from a
-pipe. The address that the gateway gave is taken from the management socket and set by `tend`.
+pipe. The address that the gateway gave is taken from the management socket and set by `tend`, unless it is one that no
+gateway may give: it would be this host's own, and take what the host sends there.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pointsman.model.fault import Fault
@@ -12,11 +14,15 @@ from pointsman.model.tunnel import State
 from pointsman.tunnels.drivers import child, link, management
 from pointsman.tunnels.drivers.files import held_text
 from pointsman.tunnels.ovpn_config import MANAGEMENT_SOCKET, configuration
-from pointsman.tunnels.port import NO_LINKS, Berth, Link, Links, Observation, OpenvpnSpec, Spec, digest
+from pointsman.tunnels.port import MARK, NO_LINKS, Berth, Link, Links, Observation, OpenvpnSpec, Spec, digest
 
 
 class OpenvpnDriver:
     """Makes OpenVPN tunnels."""
+
+    def __init__(self, spoken_for: frozenset[str] = frozenset()) -> None:
+        """`spoken_for` are addresses that no gateway may give."""
+        self._spoken_for = spoken_for
 
     def start(self, spec: Spec, berth: Berth) -> None:
         """Start the daemon, or adopt the one that is already there with this very spec."""
@@ -43,16 +49,34 @@ class OpenvpnDriver:
         found, said = links.get(berth.link) or link.look(berth.link), _ask(spec, berth)
         if found is None or isinstance(said, _Silent):
             return _observation(spec, berth, found, said)
-        wanted = said.addresses if said.connected else ()
+        refused = self._refused(spec, berth, said, links)
+        wanted = said.addresses if said.connected and not refused else ()
         if not link.dressed_as(found, berth, wanted, spec.mtu):
             found = link.dress(berth, wanted, spec.mtu)
-        return _observation(spec, berth, found, said)
+        return _observation(spec, berth, found, said, refused)
 
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
         child.end(berth)
         link.remove(berth)
         child.clear(berth)
+
+    def _refused(self, spec: OpenvpnSpec, berth: Berth, said: "management.Said", links: Links) -> str:
+        if not said.connected:
+            return ""
+        seen = (links or link.look_at_all()).values()
+        own = {address for one in seen if not one.alias.startswith(MARK) for address in one.addresses}
+        return refused(said.addresses, spec.addresses, self._spoken_for | own)
+
+
+def refused(pushed: Iterable[str], expected: tuple[str, ...], spoken_for: frozenset[str]) -> str:
+    """Return why a link is not given the addresses that its gateway pushed, nothing where it is."""
+    for address in pushed:
+        if expected and address not in expected:
+            return f"the gateway pushed {address}, which is not what it gave"
+        if address in spoken_for:
+            return f"the gateway pushed {address}, which this host knows elsewhere"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +87,9 @@ class _Silent:
     why: str
 
 
-def _observation(spec: OpenvpnSpec, berth: Berth, found: Link | None, said: "management.Said | _Silent") -> Observation:
+def _observation(
+    spec: OpenvpnSpec, berth: Berth, found: Link | None, said: "management.Said | _Silent", refused: str = ""
+) -> Observation:
     def seen(state: State, why: str, sources: tuple[str, ...] = (), sent: int = 0) -> Observation:
         return Observation(state, berth.link, sources, found.mtu if found else 0, None, sent, why)
 
@@ -73,6 +99,8 @@ def _observation(spec: OpenvpnSpec, berth: Berth, found: Link | None, said: "man
         return seen(State.GONE, "the link is gone", (), said.sent)
     if not said.connected:
         return seen(State.PROVISIONING, said.why, (), said.sent)
+    if refused:
+        return seen(State.FAILED, refused, (), said.sent)
     if not said.addresses:
         return seen(State.FAILED, "the gateway gave no address", (), said.sent)
     if not link.dressed_as(found, berth, said.addresses, spec.mtu):

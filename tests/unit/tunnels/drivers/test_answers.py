@@ -8,6 +8,7 @@ from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
 
 from pointsman.model.fault import Fault
 from pointsman.tunnels.drivers import kernel, management, uapi
+from pointsman.tunnels.drivers import openvpn as openvpn_driver
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.port import berth, digest, link_name
 from tests.unit.tunnels.samples import PRIVATE, PUBLIC, SHARED, WIREGUARD, openvpn, wireguard
@@ -70,6 +71,22 @@ def test_a_key_that_no_device_takes_is_the_fault_of_its_tunnel_alone(key: str, m
 
     with pytest.raises(Fault, match=f"configure link `{place.link}` of tunnel `gw-1`"):
         kernel.tell(replace(SPEC, peers=(replace(SPEC.peers[0], public_key=key),)), place)
+
+
+@pytest.mark.parametrize(
+    ("pushed", "expected", "why"),
+    [
+        (("10.0.0.2", "fd00::2"), ("10.0.0.2", "fd00::2"), ""),
+        (("10.0.0.2",), ("10.0.0.2", "fd00::2"), ""),
+        (("10.0.0.2", "fd00::9"), ("10.0.0.2", "fd00::2"), "the gateway pushed fd00::9, which is not what it gave"),
+        (("10.0.0.2",), ("10.0.0.2",), ""),
+        (("10.0.0.9", "fd00::9"), (), ""),
+        (("10.0.0.9", "10.0.0.53"), (), "the gateway pushed 10.0.0.53, which this host knows elsewhere"),
+        (("10.0.0.53",), ("10.0.0.53",), "the gateway pushed 10.0.0.53, which this host knows elsewhere"),
+    ],
+)
+def test_a_daemon_is_not_believed_every_address(pushed: tuple[str, ...], expected: tuple[str, ...], why: str) -> None:
+    assert openvpn_driver.refused(pushed, expected, frozenset({"10.0.0.53"})) == why
 
 
 @pytest.mark.parametrize(
