@@ -122,3 +122,58 @@ a, b = connected(); a.sendall(b"z" * 5000); b.recv(9000)
 print(json.dumps(devices.sent_bytes()["lo"] - before > 5000))
 """
     assert told(space, code) is True
+
+
+ENDS = "(a.getsockname()[:2], a.getpeername()[:2])"
+
+
+@FAMILIES
+def test_the_owner_of_one_connection_is_asked_for_by_its_ends(space: str, family: str) -> None:
+    code = f"""
+(a, b), (c, d) = connected(uid=1001), connected(uid=1002)
+found = [connections.owner(one.getsockname()[:2], one.getpeername()[:2]) for one in (a, c, b)]
+local, remote = {ENDS}
+others = ((local, (remote[0], 1)), (remote, (local[0], 1)), (("", 0), remote))
+found += [connections.owner(*ends) for ends in others]
+print(json.dumps(found))
+"""
+    assert told(space, code, family) == [1001, 1002, 0, None, None, None]
+
+
+def test_the_owner_of_an_ipv4_connection_that_an_ipv6_socket_made_is_found(space: str) -> None:
+    code = """
+a = socket.socket(socket.AF_INET6); os.fchown(a.fileno(), 1001, 1001)
+a.connect(("::ffff:127.0.0.1", door.getsockname()[1]))
+mapped = (a.getsockname()[:2], a.getpeername()[:2])
+plain = [(address.removeprefix("::ffff:"), port) for address, port in mapped]
+print(json.dumps([mapped[0][0], connections.owner(*mapped), connections.owner(*plain)]))
+"""
+    assert told(space, code) == ["::ffff:127.0.0.1", 1001, 1001]
+
+
+@FAMILIES
+def test_a_connection_that_is_bound_to_loopback_has_an_owner(space: str, family: str) -> None:
+    code = f"a, b = connected(device='lo', uid=1001); print(json.dumps(connections.owner(*{ENDS})))"
+
+    assert told(space, code, family) == 1001
+
+
+@FAMILIES
+def test_who_has_closed_is_nobody_and_who_only_says_no_more_is_still_there(space: str, family: str) -> None:
+    code = f"""
+a, b = connected(uid=1001)
+ends = {ENDS}
+a.shutdown(socket.SHUT_WR)
+found = [connections.owner(*ends)]
+c, d = connected(uid=1002)
+others = c.getsockname()[:2], c.getpeername()[:2]
+c.setblocking(False)
+try:
+    while True: c.send(bytes(65536))
+except BlockingIOError: pass
+c.close()
+still = [one for one in connections.standing() if one.local_port == others[0][1]]
+found += [connections.owner(*others), len(still)]
+print(json.dumps(found))
+"""
+    assert told(space, code, family) == [1001, None, 1]

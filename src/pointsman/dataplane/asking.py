@@ -18,6 +18,8 @@ TUNNEL = headers.OWN + "tunnel"
 
 # Beyond the longest wait of any profile the agent itself has answered
 _MARGIN = 1.0
+# How many requests may be held at once, the rest gets 503: as many as a node may have holders at most
+_HELD = 512
 
 
 def compile_asking(policy: Policy) -> Object | None:
@@ -72,6 +74,7 @@ def asking_cluster(socket: str) -> Object:
         name=CLUSTER,
         type="STATIC",
         connect_timeout="1s",
+        circuit_breakers={"thresholds": [{"max_requests": _HELD, "max_pending_requests": _HELD}]},
         load_assignment={"cluster_name": CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(

@@ -26,12 +26,16 @@ UNAVAILABLE = 503
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request that is held: the rule that decided, its profile, what tells its holder apart, and its socket."""
+    """One request that is held: the rule that decided, its profile, what tells its holder apart, and its connection.
+
+    `source` and `destination` are the ends of that as its client sees them.
+    """
 
     rule: str
     profile: str
     headers: Mapping[str, bytes]
     source: tuple[str, int]
+    destination: tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Refused:
 
 
 Answer = Granted | Refused
+# Tells the user of a connection between two ends
+Owner = Callable[[tuple[str, int], tuple[str, int]], int | None]
 
 
 class Desk:
@@ -92,12 +98,12 @@ async def serve(socket: Path, proxy_uid: int, answer: Callable[[Ask], Awaitable[
     return server
 
 
-def holder_named(ask: Ask, attribute: Attribute | None, owner: Callable[[str, int], int | None]) -> str | None:
-    """Return the holder that an ask names by this attribute, None for nobody; `owner` tells the user of a socket."""
+def holder_named(ask: Ask, attribute: Attribute | None, owner: Owner) -> str | None:
+    """Return the holder that an ask names by this attribute, None for nobody."""
     if attribute is None:
         return ask.rule
     if attribute is WORKLOAD:
-        uid = owner(*ask.source)
+        uid = owner(ask.source, ask.destination)
         return None if uid is None else str(uid)
     header = header_of(attribute)
     try:
@@ -113,9 +119,10 @@ def holder_named(ask: Ask, attribute: Attribute | None, owner: Callable[[str, in
 def _understood(asked: external_auth_pb2.CheckRequest) -> Ask:
     attributes = asked.attributes
     extensions = attributes.context_extensions
-    source = attributes.source.address.socket_address
+    ends = (attributes.source.address.socket_address, attributes.destination.address.socket_address)
+    source, destination = ((end.address, end.port_value) for end in ends)
     headers = {header.key: header.raw_value for header in attributes.request.http.header_map.headers}
-    return Ask(extensions["rule"], extensions["profile"], headers, (source.address, source.port_value))
+    return Ask(extensions["rule"], extensions["profile"], headers, source, destination)
 
 
 def _told(answer: Answer) -> external_auth_pb2.CheckResponse:

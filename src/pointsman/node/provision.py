@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,8 @@ class Provision:
         self._settle = settle
         self._state = state
         self._policy = policy
+        # a thread apart: however many ask, tunnels are tended, and connections proven and cut
+        self._asks = ThreadPoolExecutor(1, "asks")
         self._failed: dict[str, float] = {}
         self._giving = Giving(workshop, log)
         self._banned: dict[tuple[str, str], float] = {}
@@ -70,7 +73,8 @@ class Provision:
         if profile is None or profile.holding is None:
             return Refused("the policy has changed; try again")
         attribute = holder_attribute(profile.holding, policy.attributes)
-        key = await asyncio.to_thread(holder_named, ask, attribute, connections.owner)
+        asking = asyncio.get_running_loop().run_in_executor(self._asks, holder_named, ask, attribute, connections.owner)
+        key = await asking
         if key is None:
             return Refused(f"profile `{profile.name}`: nobody is known whose tunnel it could be")
         source = source_of(profile.holding, policy)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from pointsman.dataplane import asking
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.resources import EnvoyFiles, compile_envoy
 from pointsman.lab.clients import Answer as Answered
@@ -160,6 +162,33 @@ def test_an_answer_that_names_no_cluster_leads_nowhere(lab: Lab, asker: Asker) -
     assert len(reached(lab)) == before
 
 
+def test_more_requests_than_may_be_held_at_once_are_refused(
+    lab: Lab, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, freed = threading.Event(), threading.Event()
+
+    async def hold(_: Ask) -> Answer:
+        asked.set()
+        await asyncio.to_thread(freed.wait, 10)
+        return Refused("nobody makes it")
+
+    asker.answer = hold
+    monkeypatch.setattr(asking, "_HELD", 1)
+    asker.proxy.publish(asker.files())
+    with ThreadPoolExecutor(1) as first:
+        held = first.submit(_ask, lab, "/own", "ada")
+        assert asked.wait(10)
+        refused = _ask(lab, "/own", "bert")
+        assert not held.done()
+        freed.set()
+        told = held.result(10)
+    monkeypatch.undo()
+    asker.proxy.publish(asker.files())
+
+    assert (refused.status, "nobody makes it" in refused.body) == (503, False)
+    assert (told.status, told.json()["detail"]) == (503, "nobody makes it")
+
+
 def test_an_agent_that_does_not_answer_in_time_is_a_refusal(lab: Lab, asker: Asker) -> None:
     gone = asyncio.Event()
 
@@ -186,7 +215,7 @@ def test_holders_are_told_apart_by_header_by_workload_and_by_rule(lab: Lab, aske
     assert _ask(lab, "/team/x", x_tenant="silver").status == 503
     assert _ask(lab, "/ruled/x").status == 200
     assert _ask(lab, "/each/x").status == 503
-    assert asker.asked[-1].source[0] == FAST[0]
+    assert (asker.asked[-1].source[0], asker.asked[-1].destination) == (FAST[0], (ADDRESS, 80))
     with connected(lab, ADDRESS, 80, uid=2001) as client:
         assert client.ask("/each/x", host=HOST).status == 200
 

@@ -5,12 +5,17 @@ from pointsman.node.asks import Ask, holder_named
 from pointsman.policy.holding import USER, WORKLOAD
 
 TEAM = Attribute("team", Type.STRING, Header("x-team"), AbsentValue("none"), ("red", "blue"))
+SOURCE, DESTINATION = ("192.0.2.10", 40000), ("198.51.100.80", 80)
 LEVEL = Attribute("level", Type.INT, Header("x-level"), AbsentDeny())
 
 
 def named(attribute: Attribute | None, uid: int | None = None, **headers: bytes) -> str | None:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return holder_named(Ask("some-rule", "vault", told, ("192.0.2.10", 40000)), attribute, lambda *_: uid)
+    return holder_named(
+        Ask("some-rule", "vault", told, SOURCE, DESTINATION),
+        attribute,
+        lambda *ends: uid if ends == (SOURCE, DESTINATION) else None,
+    )
 
 
 def test_the_rule_the_user_or_the_workload_names_the_holder() -> None:

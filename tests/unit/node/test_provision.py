@@ -1,7 +1,9 @@
 """Who gets a tunnel of a gateway, while somebody takes it back."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from pointsman.model.gateway import Bounds, Gateway, Holder
 from pointsman.model.policy import Policy
 from pointsman.model.profile import Holding, Level, OnFailure, Selector, Who
 from pointsman.model.tunnel import Kind, State
-from pointsman.node.asks import Answer, Granted, Refused
+from pointsman.node.asks import Answer, Ask, Granted, Refused
 from pointsman.node.fleet import Fleet
 from pointsman.node.giving import Gave
 from pointsman.node.holdings import Holdings, source_of
@@ -96,6 +98,25 @@ def test_a_request_waits_for_the_tunnel_that_replaces_a_dead_one(tmp_path: Path)
     assert blocked == Refused("profile `vault`: its tunnel is not up")
     assert isinstance(second, Granted)
     assert second != first
+
+
+def test_an_ask_waits_for_none_of_the_agents_own_threads(tmp_path: Path) -> None:
+    async def silent(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(503)
+
+    async def all_of_it() -> Answer:
+        freed = threading.Event()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        busy = asyncio.create_task(asyncio.to_thread(freed.wait, 10))
+        await asyncio.sleep(0)
+        try:
+            ask = Ask("some-rule", "vault", {}, ("192.0.2.10", 40000), ("198.51.100.80", 80))
+            return await asyncio.wait_for(provided(tmp_path, settled, silent).answer(ask), 5)
+        finally:
+            freed.set()
+            await busy
+
+    assert asyncio.run(all_of_it()) == Refused("profile `vault`: nobody is known whose tunnel it could be")
 
 
 def test_a_bug_in_what_was_begun_comes_out_in_the_next_turn(tmp_path: Path) -> None:
