@@ -58,6 +58,14 @@ def change_text(put: Iterable[Entry], drop: Iterable[Entry]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def displaced(found: Iterable[Entry], wanted: Iterable[Entry]) -> frozenset[Entry]:
+    """Return what is in the way of what is wanted: nft refuses a second value for a key of a map."""
+    places = {(entry.container, entry.key) for entry in wanted if isinstance(entry, Element)}
+    return frozenset(
+        entry for entry in found if isinstance(entry, Element) and (entry.container, entry.key) in places
+    ) - frozenset(wanted)
+
+
 def removal_text() -> str:
     """Return the transaction that removes the table, also where it is not there."""
     return f"table inet {TABLE}\ndelete table inet {TABLE}\n"

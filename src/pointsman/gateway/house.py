@@ -50,14 +50,16 @@ class House:
         wanted = guard.entries(state.grants.values(), self._devices)
         missing, spare = wanted - found, found - wanted
         if missing:
+            replaced = guard.displaced(spare, missing)
+            spare -= replaced
             # a number that is given out again must not inherit connections
-            conntrack.forget(guard.numbers(missing))
-            nft.apply_rules(guard.change_text(missing, ()))
+            conntrack.forget(guard.numbers(missing | replaced))
+            nft.apply_rules(guard.change_text(missing, replaced))
         seen = {kind: self._served(kind, state) for kind in self._servers}
         if spare:
             conntrack.forget(guard.numbers(spare))
             nft.apply_rules(guard.change_text((), spare))
-        if (missing or spare) and self._found().entries != wanted:
+        if found != wanted and self._found().entries != wanted:
             raise Fault("gateway-drift", "change the guard", "it is not as it was told to be")
         return seen
 
@@ -118,7 +120,10 @@ class House:
             return found.entries
         present = guard.entries(state.grants.values(), self._devices)
         # what stands for connections that are to be forgotten stays until they are
-        forgotten = frozenset(entry for entry in found.entries - present if guard.numbers([entry]))
+        spare = found.entries - present
+        replaced = guard.displaced(spare, present)
+        conntrack.forget(guard.numbers(replaced))
+        forgotten = frozenset(entry for entry in spare - replaced if guard.numbers([entry]))
         nft.apply_rules(guard.base_text(self._gateway, present | forgotten, nft.read_counters(_TABLE)))
         renewed = self._found()
         self._rules = renewed.rules

@@ -211,6 +211,23 @@ def test_what_somebody_undid_or_added_is_mended(gate: World, kind: str) -> None:
         assert talk.hears()
 
 
+@pytest.mark.parametrize("rules", ["stay", "change"])
+def test_what_a_tunnel_has_is_mended_where_something_else_stands_in_its_place(gate: World, rules: str) -> None:
+    gate.grant("wireguard", "a")
+    table = ("inet", "pointsman_gateway")
+    for name, other in (("class4", "jump bulk"), ("number4", "0x00000063")):
+        for change, told in (("delete", ""), ("add", f": {other}")):
+            gate.run("gate", "nft", change, "element", *table, name, f"{{ 10.71.0.2 {told} }}")
+    if rules == "change":
+        gate.run("gate", "nft", "flush", "chain", *table, "through")
+
+    def mended() -> bool:
+        found = gate.run("gate", "nft", "list", "table", *table)
+        return all(said in found for said in ("10.71.0.2 : jump default", "10.71.0.2 : 0x10000002", 'isolated" drop'))
+
+    until(mended, "it is mended")
+
+
 @KINDS
 def test_a_killed_daemon_comes_back_with_its_tunnels(gate: World, kind: str) -> None:
     device = gate.up(gate.grant(kind, "a"))

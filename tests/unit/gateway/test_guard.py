@@ -43,6 +43,17 @@ def test_a_tunnel_comes_with_its_buckets_first_and_goes_with_them_last() -> None
     assert "delete element inet pointsman_gateway out6 { fd71::2 }" in drop
 
 
+def test_only_another_value_for_the_same_key_is_in_the_way() -> None:
+    own, bulk, other = (
+        Element("own4", '"wg0" . 10.71.0.2'),
+        Element("class4", "10.71.0.2", "jump bulk"),
+        Element("class4", "10.71.0.3", "jump bulk"),
+    )
+    default = Element("class4", "10.71.0.2", "jump default")
+
+    assert guard.displaced({own, bulk, other, Bucket("t1_8000_in", 8000)}, {own, default, other}) == {bulk}
+
+
 def test_what_the_kernel_lists_is_understood_as_the_entries_that_were_put() -> None:
     items = [
         {"metainfo": {"version": "1.0.6"}},
