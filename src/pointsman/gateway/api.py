@@ -121,7 +121,8 @@ class Door:
     async def _put(self, request: web.Request) -> web.StreamResponse:
         caller = _caller(request)
         name = _name(request)
-        asked = read_request(caller.name, name, await _body(request), partial(self._shared, caller, name))
+        own = self._keeper.secrets.public_key
+        asked = read_request(caller.name, name, await _body(request), own, partial(self._shared, caller, name))
         decided = asked if isinstance(asked, Refused) else await self._keeper.grant(asked)
         if isinstance(decided, Refused):
             return _refusal(decided.reasons)

@@ -58,18 +58,18 @@ _TUNNEL: TypeAdapter[Wireguard | Openvpn] = TypeAdapter(Annotated[Wireguard | Op
 _RENEWAL = TypeAdapter(Renewal)
 
 
-def read_request(owner: str, name: str, body: bytes, shared: Callable[[str], str]) -> Request | Refused:
+def read_request(owner: str, name: str, body: bytes, own: str, shared: Callable[[str], str]) -> Request | Refused:
     """Return what a node asks for, or all that is wrong with it.
 
-    `shared` gives the key in base64 that is mixed into the tunnel of a public key; empty where node and gateway
-    share no secret.
+    `own` is the gateway's public key, which can be nobody else's: WireGuard ignores such a peer. `shared` gives the
+    key in base64 that is mixed into the tunnel of a public key; empty where node and gateway share no secret.
     """
     try:
         asked = _TUNNEL.validate_json(body)
     except ValidationError as error:
         return _misfits(error)
     if isinstance(asked, Wireguard):
-        return _wireguard(owner, name, asked, shared)
+        return _wireguard(owner, name, asked, own, shared)
     return openvpn(owner, name, asked.csr, asked.bandwidth, Qos(asked.qos), asked.ttl)
 
 
@@ -117,9 +117,11 @@ def signed_key(csr: str) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
     return key if sound and fit and isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) else None
 
 
-def _wireguard(owner: str, name: str, asked: Wireguard, shared: Callable[[str], str]) -> Request | Refused:
+def _wireguard(owner: str, name: str, asked: Wireguard, own: str, shared: Callable[[str], str]) -> Request | Refused:
     if not _is_key(asked.public_key):
         return Refused((Reason("bad-key", "`public_key` is not a key: 32 bytes in base64, not all zero"),))
+    if asked.public_key == own:
+        return Refused((Reason("bad-key", "`public_key` is the gateway's; make one for the node's end"),))
     preshared = shared(asked.public_key) if asked.preshared else ""
     if asked.preshared and not preshared:
         return Refused((Reason("no-secret", "`preshared`: this gateway shares no secret with this node"),))

@@ -83,6 +83,15 @@ def test_what_exceeds_the_capacity_is_refused_with_all_reasons(world: World) -> 
     assert world.ask("PUT", "/v1/tunnels/c", asked(bandwidth=3_000_000))[0] == 201
 
 
+def test_the_gateways_own_key_is_refused_and_the_next_tunnel_is_made(gate: World) -> None:
+    own = gate.ask("PUT", "/v1/tunnels/a", asked())[1]["public_key"]
+
+    refused = gate.ask("PUT", "/v1/tunnels/b", asked(public_key=own, qos="bulk"))
+
+    assert (refused[0], labels(refused[1])) == (422, ["bad-key"])
+    assert gate.ask("PUT", "/v1/tunnels/c", asked())[0] == 201
+
+
 def test_a_tunnel_that_nobody_renews_is_removed_and_a_renewed_one_stays(gate: World) -> None:
     assert gate.ask("PUT", "/v1/tunnels/short", asked(ttl=2))[0] == 201
     assert gate.ask("PUT", "/v1/tunnels/renewed", asked(ttl=2))[0] == 201

@@ -13,11 +13,12 @@ from pointsman.system.certificates import private_pem
 from pointsman.tunnels.keys import certificate_key, signing_request
 from tests.unit.gateway.samples import key
 
+OWN = key(9)
 GOOD = {"kind": "wireguard", "public_key": key(1), "preshared": True, "bandwidth": 8000, "qos": "bulk", "ttl": 60}
 
 
 def read(shared: str = key(2), **changed: object) -> Request | Refused:
-    return read_request("alpha", "a", json.dumps({**GOOD, **changed}).encode(), lambda public: shared)
+    return read_request("alpha", "a", json.dumps({**GOOD, **changed}).encode(), OWN, lambda public: shared)
 
 
 def test_a_request_is_read_and_its_preshared_key_does_not_show() -> None:
@@ -41,6 +42,7 @@ def test_without_the_asking_no_key_is_mixed_in() -> None:
     [
         ({"public_key": "AAAA"}, ["bad-key"]),
         ({"public_key": key(0)}, ["bad-key"]),
+        ({"public_key": OWN}, ["bad-key"]),
         ({"shared": ""}, ["no-secret"]),
         ({"preshared_key": key(2)}, ["malformed"]),
         ({"kind": "ipsec"}, ["kind-not-offered"]),
@@ -58,7 +60,7 @@ def test_what_is_wrong_is_told_all_at_once(changed: dict[str, Any], labels: list
 
 
 def test_a_body_that_is_no_json_is_refused_and_not_repeated() -> None:
-    found = read_request("alpha", "a", b'{"public_key": "canary"', lambda public: "")
+    found = read_request("alpha", "a", b'{"public_key": "canary"', OWN, lambda public: "")
 
     assert isinstance(found, Refused)
     assert "canary" not in str(found)
@@ -69,7 +71,7 @@ def test_a_certificate_is_named_after_node_tunnel_and_key() -> None:
     names = {
         found.identity
         for owner, name, private in (("alpha", "a", keys[0]), ("alpha", "a", keys[1]), ("beta", "a", keys[0]))
-        for found in (read_request(owner, name, csr_body(signing_request(private)), lambda public: ""),)
+        for found in (read_request(owner, name, csr_body(signing_request(private)), OWN, lambda public: ""),)
         if isinstance(found, Request)
     }
 
