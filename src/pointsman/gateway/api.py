@@ -135,7 +135,7 @@ class Door:
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         caller = _caller(request)
-        await self._keeper.remove((caller.name, _name(request)))
+        await self._keeper.remove((caller.name, _name(request)), caller.name)
         return web.Response(status=204)
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:

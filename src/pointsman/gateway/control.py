@@ -30,7 +30,7 @@ async def serve(keeper: Keeper, socket: Path) -> web.AppRunner:
 
     async def remove(request: web.Request) -> web.StreamResponse:
         said = await request.json()
-        return web.json_response({"removed": await keeper.remove((str(said["node"]), str(said["name"])))})
+        return web.json_response({"removed": await keeper.remove((str(said["node"]), str(said["name"])), OPERATOR)})
 
     async def down(_: web.Request) -> web.StreamResponse:
         return web.json_response({"faults": [str(fault) for fault in await keeper.go_down()]})

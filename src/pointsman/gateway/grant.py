@@ -80,8 +80,9 @@ class State:
         return tuple(grant for grant in self.grants.values() if grant.kind is kind)
 
     def having(self, grant: Grant) -> "State":
-        """Return the state with this grant in it."""
-        return State({**self.grants, grant.key: grant}, {**self.last, grant.kind: grant.slot})
+        """Return the state with this grant in it; its slot is the last given out, unless it had it already."""
+        last = self.last if grant.key in self.grants else {**self.last, grant.kind: grant.slot}
+        return State({**self.grants, grant.key: grant}, last)
 
     def without(self, *keys: Key) -> "State":
         """Return the state without these grants; their slots are not the next to be given out."""

@@ -1,7 +1,9 @@
 """Keeps the tunnels: one change at a time, each written down before it is made, so that a crash loses none half-way."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ EVERY = 1.0
 
 
 class Keeper:
-    """Everything that one gateway runs. Whoever changes something holds the lock."""
+    """Everything that one gateway runs. Whoever changes something holds the lock, and stands in its own line for it."""
 
     def __init__(self, gateway: Gateway, house: House, grants: Path, secrets: Secrets, log: Log) -> None:
         self.gateway = gateway
@@ -33,6 +35,7 @@ class Keeper:
         self._log = log
         self._seen: Mapping[Kind, Seen] = {}
         self._lock = asyncio.Lock()
+        self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ended = asyncio.Event()
 
     async def start(self) -> None:
@@ -61,7 +64,7 @@ class Keeper:
 
     async def grant(self, request: Request) -> Admitted | Refused:
         """Make a tunnel, or say why not. What it cannot make it does not keep, and raises `Fault`."""
-        async with self._lock:
+        async with self._in_line(request.owner):
             decided = admit(request, self.state, self.gateway.capacity, boot_time())
             if isinstance(decided, Refused):
                 self._log.event("a tunnel is refused", **_named(request.key), why=[r.what for r in decided.reasons])
@@ -69,22 +72,22 @@ class Keeper:
             if decided.fresh and request.kind is Kind.OPENVPN:
                 signed = await asyncio.to_thread(self.secrets.authority.sign, request.csr, request.identity)
                 decided = replace(decided, grant=replace(decided.grant, certificate=signed))
-            await self._put(self.state.having(decided.grant), decided.grant)
+            await (self._put if decided.fresh else self._prolong)(decided.grant)
         if decided.fresh:
             self._log.event("a tunnel is granted", **_named(request.key), addresses=decided.grant.addresses)
         return decided
 
     async def renew(self, owner: str, names: tuple[str, ...], ttl: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Give a node's tunnels `ttl` seconds from now; return which of these names it has, and which not."""
-        async with self._lock:
-            known = tuple(name for name in dict.fromkeys(names) if (owner, name) in self.state.grants)
+        async with self._in_line(owner):
+            known = {name: None for name in names if (owner, name) in self.state.grants}
             if known:
                 await self._keep(self.state.renewed(tuple((owner, name) for name in known), ttl, boot_time()))
-        return known, tuple(name for name in dict.fromkeys(names) if name not in known)
+        return tuple(known), tuple(name for name in dict.fromkeys(names) if name not in known)
 
-    async def remove(self, key: Key) -> bool:
-        """End a tunnel; return whether there was one."""
-        async with self._lock:
+    async def remove(self, key: Key, asker: str) -> bool:
+        """End a tunnel because its node or the operator asks for it; return whether there was one."""
+        async with self._in_line(asker):
             if key not in self.state.grants:
                 return False
             await self._keep(self.state.without(key))
@@ -113,17 +116,32 @@ class Keeper:
         """Return how many packets the guard dropped, by why."""
         return await asyncio.to_thread(self._house.counters)
 
-    async def _put(self, wanted: State, grant: Grant) -> None:
-        """Write a grant down, then make it; what cannot be made is taken back."""
-        before = self.state
-        await self._keep(wanted)
+    @asynccontextmanager
+    async def _in_line(self, asker: str) -> AsyncIterator[None]:
+        """Hold the lock. One change of each asker waits for it at a time, so that no node's many hold up another."""
+        async with self._lines[asker], self._lock:
+            yield
+
+    async def _prolong(self, grant: Grant) -> None:
+        """Write down when a tunnel ends now. Nothing else of it has changed, so the host is not looked at again."""
+        seen = self._seen.get(grant.kind)
+        why = seen.why if seen else self.why
+        if why:
+            raise Fault("gateway-stuck", f"make tunnel `{grant.asked.name}`", why)
+        await self._keep(self.state.having(grant))
+
+    async def _put(self, grant: Grant) -> None:
+        """Write a grant down, then make it. What cannot be made is taken back, and its addresses rest as others do."""
+        await self._keep(self.state.having(grant))
         try:
             await self._settle()
             why = self._seen[grant.kind].why
             if why:
                 raise Fault("gateway-stuck", f"make tunnel `{grant.asked.name}`", why)
         except Fault:
-            await self._keep(before)
+            await self._keep(self.state.without(grant.key))
+            with suppress(Fault):  # the next turn takes the steps that this one cannot
+                await self._settle()
             raise
 
     async def _keep(self, state: State) -> None:

@@ -35,5 +35,12 @@ def test_an_address_that_was_given_back_is_not_the_next_to_be_given_out() -> Non
     assert granted(asked("a", number=1)).grants["alpha", "a"].addresses == ("10.71.0.2", "fd71::2")
 
 
+def test_a_tunnel_that_is_asked_for_again_takes_no_rest_from_the_address_that_was_given_back() -> None:
+    state = granted(asked("a", number=1), asked("b", number=2)).without(("alpha", "b"))
+    again = granted(asked("c", number=3), state=granted(asked("a", number=1), state=state))
+
+    assert again.grants["alpha", "c"].addresses == ("10.71.0.4", "fd71::4")
+
+
 def test_a_huge_network_has_a_bounded_number_of_slots() -> None:
     assert Pool(("fd71::/64",)).last == 1 << 20
