@@ -23,7 +23,9 @@ from pointsman.system.log import Log
 from pointsman.system.secrets import read_secret
 from pointsman.tunnels.preshared import preshared_key
 
-LARGEST_BODY = 1 << 20
+# A request for a tunnel takes half a kilobyte, a renewal lists up to 10,000 names
+LARGEST_BODY = 16 << 10
+LARGEST_RENEWAL = 1 << 20
 BODY_WITHIN = 10.0
 ANSWER_WITHIN = 15.0
 IDLE = 75.0
@@ -140,7 +142,7 @@ class Door:
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
         caller = _caller(request)
-        asked = read_renewal(await _body(request))
+        asked = read_renewal(await _body(request.clone(client_max_size=LARGEST_RENEWAL)))
         if isinstance(asked, Refused):
             return _refusal(asked.reasons)
         renewed, unknown = await self._keeper.renew(caller.name, asked.ids, asked.ttl)

@@ -11,7 +11,17 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from pointsman.gateway.admission import Reason, Refused
@@ -21,12 +31,14 @@ from pointsman.model.tunnel import Kind
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 LONGEST_TTL = 86_400
+MOST_REASONS = 20
+Bandwidth = Annotated[StrictInt, Field(ge=8_000, le=1_000_000_000_000)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=LONGEST_TTL)]
 
 
 class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    bandwidth: Annotated[StrictInt, Field(ge=8_000, le=1_000_000_000_000)] | None = None
+    bandwidth: Bandwidth | None = None
     qos: Literal["interactive", "default", "bulk"] = "default"
     ttl: Seconds
 
@@ -50,7 +62,7 @@ class Renewal(BaseModel):
     """Which tunnels are still wanted, and for how many seconds more."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    ids: Annotated[tuple[StrictStr, ...], Field(max_length=10_000)]
+    ids: Annotated[tuple[StrictStr, ...], Field(max_length=10_000), FailFast()]
     ttl: Seconds
 
 
@@ -142,6 +154,9 @@ def _digest(kind: Kind, *said: object) -> str:
 
 
 def _misfits(error: ValidationError) -> Refused:
+    count = error.error_count()
+    if count > MOST_REASONS:  # to name so many holds up everybody, and no node means them
+        return Refused((Reason("malformed", f"{count} things are wrong with it"),))
     return Refused(tuple(_reason(found) for found in error.errors(include_url=False, include_input=False)))
 
 

@@ -1,6 +1,7 @@
 """Who may ask a gateway, for what, and how much of it a single one can take."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -155,11 +156,14 @@ def test_a_path_that_names_no_tunnel_is_not_found(gate: World, path: str, status
     assert gate.ask("PUT", path, asked())[0] == status
 
 
-def test_a_body_that_is_too_large_is_refused(gate: World) -> None:
-    gate.written("large", "x" * 2_000_000)
+def test_a_body_that_is_too_large_is_refused_and_many_tunnels_are_renewed_at_once(gate: World) -> None:
+    gate.written("large", "x" * 20_000)
     status, answer = gate.curl("PUT", "/v1/tunnels/a", "--data-binary", f"@{gate.folder}/large", *gate.proof("alpha"))
+    gate.written("many", json.dumps({"ids": [f"{number:060}" for number in range(10_000)], "ttl": 60}))
+    many = gate.curl("POST", "/v1/renew", "--data-binary", f"@{gate.folder}/many", *gate.proof("alpha"))
 
     assert (status, answer["label"]) == (413, "too-large")
+    assert (many[0], len(many[1]["unknown"])) == (200, 10_000)
 
 
 def test_a_preshared_key_is_worked_out_from_what_is_shared_with_that_node(world: World) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pointsman.gateway.admission import Refused
+from pointsman.gateway.admission import Reason, Refused
 from pointsman.gateway.grant import Request
-from pointsman.gateway.request import read_request, signed_key
+from pointsman.gateway.request import MOST_REASONS, read_renewal, read_request, signed_key
 from pointsman.model.profile import Qos
 from pointsman.model.tunnel import Kind
 from pointsman.system.certificates import private_pem
@@ -14,6 +14,7 @@ from pointsman.tunnels.keys import certificate_key, signing_request
 from tests.unit.gateway.samples import key
 
 OWN = key(9)
+MANY = Refused((Reason("malformed", f"{MOST_REASONS + 1} things are wrong with it"),))
 GOOD = {"kind": "wireguard", "public_key": key(1), "preshared": True, "bandwidth": 8000, "qos": "bulk", "ttl": 60}
 
 
@@ -57,6 +58,22 @@ def test_what_is_wrong_is_told_all_at_once(changed: dict[str, Any], labels: list
 
     assert isinstance(found, Refused)
     assert [reason.label for reason in found.reasons] == labels
+
+
+def test_what_is_wrong_in_more_places_than_a_mistake_has_is_counted_and_not_told() -> None:
+    many = {str(number): number for number in range(MOST_REASONS)}
+    enough, renewal = read(**many), json.dumps({"ids": list(range(9)), "ttl": 60, **many}).encode()
+
+    assert isinstance(enough, Refused)
+    assert len(enough.reasons) == MOST_REASONS
+    assert read(more=1, **many) == read_renewal(renewal) == MANY
+
+
+def test_a_renewal_that_names_no_tunnels_is_refused_for_the_first_of_them() -> None:
+    found = read_renewal(b'{"ids": [1, 2, 3], "ttl": 0}')
+
+    assert isinstance(found, Refused)
+    assert [reason.what.split(":")[0] for reason in found.reasons] == ["`ids.0`", "`ttl`"]
 
 
 def test_a_body_that_is_no_json_is_refused_and_not_repeated() -> None:
