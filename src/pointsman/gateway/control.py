@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
 
 from pointsman.gateway import answer, client_file
 from pointsman.gateway.admission import Refused
 from pointsman.gateway.grant import OPERATOR, Grant
 from pointsman.gateway.keeper import Keeper
+from pointsman.gateway.request import Bandwidth
 from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.model.profile import Qos
 from pointsman.model.tunnel import Kind
 from pointsman.system.control import listen, problems
+
+_BANDWIDTH: TypeAdapter[int | None] = TypeAdapter(Bandwidth | None)
 
 
 async def serve(keeper: Keeper, socket: Path) -> web.AppRunner:
@@ -50,13 +54,20 @@ async def serve(keeper: Keeper, socket: Path) -> web.AppRunner:
 
 async def _add(keeper: Keeper, said: dict[str, Any]) -> dict[str, Any]:
     """Make a tunnel for good; return the file for its other end, whose private key is in it and nowhere else."""
-    bandwidth = said.get("bandwidth")
+    bandwidth = _bandwidth(said.get("bandwidth"))
     draft = client_file.draft(str(said["name"]), Kind(said["kind"]), bandwidth, Qos(said.get("qos", Qos.DEFAULT)))
     decided = await keeper.grant(draft.request)
     if isinstance(decided, Refused):
         raise Invalid(Problem(Place(), reason.label, reason.what) for reason in decided.reasons)
     site = answer.site(keeper, decided.grant.kind)
     return {"file": client_file.text(draft, decided.grant, site, keeper.secrets), "addresses": decided.grant.addresses}
+
+
+def _bandwidth(said: object) -> int | None:
+    try:
+        return _BANDWIDTH.validate_python(said)
+    except ValidationError as error:
+        raise ValueError(f"`bandwidth`: {error.errors()[0]['msg'].lower()} (bit/s)") from error
 
 
 def _tunnel(keeper: Keeper, grant: Grant) -> dict[str, object]:
