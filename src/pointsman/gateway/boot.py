@@ -15,7 +15,7 @@ from pointsman.gateway.house import House
 from pointsman.gateway.keeper import Keeper
 from pointsman.gateway.keys import Secrets
 from pointsman.gateway.openvpn import OpenvpnServer
-from pointsman.gateway.paths import Paths, prepare
+from pointsman.gateway.paths import Paths, clear_drafts, prepare
 from pointsman.gateway.server import TunnelServer
 from pointsman.gateway.site import Gateway, Server
 from pointsman.gateway.wireguard import WireguardServer
@@ -32,6 +32,7 @@ def run(config: Path) -> None:
     gateway, paths = _prepared(config)
     log = Log()
     with alone(paths.lock, "gateway"):
+        clear_drafts(paths)
         secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
         _clear_others(gateway, paths)
         keeper = Keeper(gateway, _house(gateway, paths, secrets), paths.grants, secrets, log)
@@ -42,6 +43,7 @@ def remove(config: Path) -> tuple[Fault, ...]:
     """Remove all that is ours from a host where no gateway runs; return what failed. What was granted is kept."""
     gateway, paths = _prepared(config)
     with alone(paths.lock, "gateway"):
+        clear_drafts(paths)
         secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
         _clear_others(gateway, paths)
         return _house(gateway, paths, secrets).remove()

@@ -47,6 +47,12 @@ class Paths:
         return self.state / "openvpn.json"
 
 
+def clear_drafts(paths: Paths) -> None:
+    """Remove what a killed gateway was writing: drafts hold keys. To be called by the one that holds the lock."""
+    for draft in (*paths.state.glob("*.new"), *paths.runtime.glob("*.new")):
+        draft.unlink(missing_ok=True)
+
+
 def prepare(paths: Paths) -> None:
     """Make the folders. The daemons' user may pass through `runtime`, to its own folder in it, but not look."""
     for folder, mode in ((paths.runtime, 0o711), (paths.state, 0o700)):

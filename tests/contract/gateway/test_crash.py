@@ -79,6 +79,14 @@ def test_a_server_that_the_file_has_no_more_is_gone_with_its_tunnels(gate: World
     assert not (gate.folder / "run/openvpn").exists()
 
 
+def test_what_a_killed_gateway_was_writing_is_gone_when_it_serves_again(gate: World) -> None:
+    gate.kill()
+    gate.written("state/wireguard.key.new", "half a key")
+    gate.start()
+
+    assert sorted(path.name for path in (gate.folder / "state").iterdir()) == ["openvpn.json", "wireguard.key"]
+
+
 def test_only_one_gateway_runs_on_a_host(gate: World) -> None:
     argv = [sys.executable, "-m", "pointsman", "gateway", "up", "-c", str(gate.folder / "gateway.yaml")]
     full = ["ip", "netns", "exec", gate.spaces["gate"], *argv]
