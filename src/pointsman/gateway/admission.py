@@ -13,11 +13,12 @@ _NUMBERS = {Kind.WIREGUARD: 1 << 28, Kind.OPENVPN: 2 << 28}
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the gateway can give: tunnels in all and to each node, bits per second each way, and addresses by kind."""
+    """What the gateway can give: tunnels and bits per second each way, in all and to each node; addresses by kind."""
 
     tunnels: int
     per_node: int
     bandwidth: int | None
+    bandwidth_per_node: int | None
     pools: Mapping[Kind, Pool]
 
 
@@ -92,8 +93,16 @@ def _objections(request: Request, state: State, capacity: Capacity, slot: int | 
         yield Reason("tunnels-used-up", f"all {capacity.tunnels} tunnels are granted")
     if request.owner != OPERATOR and sum(key[0] == request.owner for key in state.grants) >= capacity.per_node:
         yield Reason("node-used-up", f"all {capacity.per_node} tunnels that one node may have are granted")
-    if capacity.bandwidth is not None and request.bandwidth is not None:
-        left = capacity.bandwidth - sum(grant.asked.bandwidth or 0 for grant in state.grants.values())
-        if request.bandwidth > left:
-            what = f"{request.bandwidth} bit/s are asked for, {max(0, left)} of {capacity.bandwidth} are left"
-            yield Reason("bandwidth-used-up", what)
+    if request.bandwidth is not None:
+        reserved = {key: grant.asked.bandwidth or 0 for key, grant in state.grants.items()}
+        yield from _too_much("bandwidth-used-up", request.bandwidth, capacity.bandwidth, sum(reserved.values()), "")
+        if request.owner != OPERATOR:
+            own = sum(size for (owner, _), size in reserved.items() if owner == request.owner)
+            most = capacity.bandwidth_per_node
+            yield from _too_much("node-bandwidth-used-up", request.bandwidth, most, own, " that one node may have")
+
+
+def _too_much(label: str, asked: int, most: int | None, reserved: int, whose: str) -> Iterator[Reason]:
+    if most is not None and asked > most - reserved:
+        left = max(0, most - reserved)
+        yield Reason(label, f"{asked} bit/s are asked for, {left} of {most}{whose} are left")

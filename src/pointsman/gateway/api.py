@@ -33,7 +33,9 @@ LINGER = 0.5
 REFRESH_EVERY = 10.0
 
 _NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
-_USED_UP = frozenset({"addresses-used-up", "tunnels-used-up", "node-used-up", "bandwidth-used-up"})
+_USED_UP = frozenset(
+    {"addresses-used-up", "tunnels-used-up", "node-used-up", "bandwidth-used-up", "node-bandwidth-used-up"}
+)
 _CONFLICTS = frozenset({"id-taken", "key-taken"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -54,6 +54,7 @@ def _gateway(found: form.GatewayDocument, folder: Path) -> Gateway:
             capacity.tunnels,
             capacity.per_node or capacity.tunnels,
             bandwidth(capacity.bandwidth) if capacity.bandwidth else None,
+            bandwidth(capacity.bandwidth_per_node) if capacity.bandwidth_per_node else None,
             {server.kind: server.pool for server in servers},
         ),
     )

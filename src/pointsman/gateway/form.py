@@ -15,6 +15,7 @@ PATTERNS = {
 }
 
 Device = Annotated[StrictStr, Field(pattern=DEVICE)]
+Bandwidth = Annotated[StrictStr, Field(pattern=BANDWIDTH)]
 User = Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | StrictStr
 Networks = Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=2)]
 
@@ -56,7 +57,8 @@ class Openvpn(_Part):
 class Capacity(_Part):
     tunnels: Annotated[StrictInt, Field(ge=1, le=100_000)] = 1000
     per_node: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
-    bandwidth: Annotated[StrictStr, Field(pattern=BANDWIDTH)] | None = None
+    bandwidth: Bandwidth | None = None
+    bandwidth_per_node: Bandwidth | None = None
 
 
 class GatewayDocument(_Part):

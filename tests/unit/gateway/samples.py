@@ -16,7 +16,7 @@ POOLS = {
     Kind.WIREGUARD: Pool(("10.71.0.0/29", "fd71::/64")),
     Kind.OPENVPN: Pool(("10.73.0.0/24", "fd73::/64")),
 }
-CAPACITY = Capacity(tunnels=5, per_node=3, bandwidth=10_000_000, pools=POOLS)
+CAPACITY = Capacity(tunnels=5, per_node=3, bandwidth=10_000_000, bandwidth_per_node=9_000_000, pools=POOLS)
 SITE = Gateway(
     name="gw",
     runtime=Path("/run/gw"),
@@ -50,7 +50,9 @@ def granted(*requests: Request, state: State | None = None) -> State:
     """Return the state in which these requests were granted at time 0, without limits but those of addresses."""
     now = state or State()
     for request in requests:
-        decided = admit(request, now, replace(CAPACITY, tunnels=99, per_node=99, bandwidth=None), 0)
+        decided = admit(
+            request, now, replace(CAPACITY, tunnels=99, per_node=99, bandwidth=None, bandwidth_per_node=None), 0
+        )
         assert isinstance(decided, Admitted), decided
         now = now.having(decided.grant)
     return now

@@ -42,16 +42,33 @@ def test_all_reasons_are_told_at_once() -> None:
     full = granted(*(asked(str(number), number=number, bandwidth=2_000_000) for number in range(1, 6)))
     decided = admit(asked("new", number=1, bandwidth=1), full, CAPACITY, 0)
 
-    expected = ["addresses-used-up", "key-taken", "tunnels-used-up", "node-used-up", "bandwidth-used-up"]
-    assert labels(decided) == expected
+    assert labels(decided) == [
+        *("addresses-used-up", "key-taken", "tunnels-used-up"),
+        *("node-used-up", "bandwidth-used-up", "node-bandwidth-used-up"),
+    ]
 
 
 def test_what_is_reserved_counts_and_what_is_not_limited_does_not() -> None:
     state = granted(asked("a", number=1, bandwidth=6_000_000), asked("b", number=2))
 
-    assert labels(admit(asked("c", number=3, bandwidth=4_000_000), state, CAPACITY, 0)) == []
-    assert labels(admit(asked("c", number=3, bandwidth=4_000_001), state, CAPACITY, 0)) == ["bandwidth-used-up"]
+    assert labels(admit(asked("c", "beta", 3, bandwidth=4_000_000), state, CAPACITY, 0)) == []
+    assert labels(admit(asked("c", "beta", 3, bandwidth=4_000_001), state, CAPACITY, 0)) == ["bandwidth-used-up"]
     assert labels(admit(asked("c", number=3), state, CAPACITY, 0)) == []
+
+
+def test_one_node_reserves_no_more_than_its_part_and_others_and_the_operator_have_theirs() -> None:
+    state = granted(asked("a", number=1, bandwidth=2_000_000), asked("b", OPERATOR, 2, bandwidth=3_000_000))
+    capacity = replace(CAPACITY, bandwidth_per_node=4_000_000)
+
+    def found(owner: str, bandwidth: int) -> list[str]:
+        return labels(admit(asked("c", owner, 3, bandwidth=bandwidth), state, capacity, 0))
+
+    assert (found("alpha", 2_000_000), found("alpha", 2_000_001)) == ([], ["node-bandwidth-used-up"])
+    assert (found("beta", 4_000_000), found("beta", 4_000_001)) == ([], ["node-bandwidth-used-up"])
+    assert found(OPERATOR, 5_000_000) == []
+    assert labels(admit(asked("c", number=3, bandwidth=10**12), state, replace(capacity, bandwidth=None), 0)) == [
+        "node-bandwidth-used-up"
+    ]
 
 
 def test_the_operator_is_held_by_the_whole_capacity_alone() -> None:

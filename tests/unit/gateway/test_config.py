@@ -41,6 +41,14 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
     assert (found.capacity.tunnels, found.capacity.per_node, found.capacity.bandwidth) == (1000, 1000, None)
 
 
+def test_what_one_node_may_have_is_said_beside_the_whole(tmp_path: Path) -> None:
+    said = {"perNode": 4, "bandwidth": "1Gbit", "bandwidthPerNode": "100Mbit"}
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({**GOOD, "capacity": said}))
+    found = load_gateway(tmp_path / "gateway.yaml").capacity
+
+    assert (found.per_node, found.bandwidth, found.bandwidth_per_node) == (4, 10**9, 10**8)
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     wireguard = {"address": "gw.example", "networks": ["10.71.0.0/24", "10.71.0.5/24"], "device": "eth1"}
     openvpn = {"address": "192.0.2.21", "networks": ["10.71.0.128/25", "10.73.0.0/30"]}
@@ -63,7 +71,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ({"api": {"listen": ["all"], "certificate": "a", "key": "b", "nodes": "c"}}, ["malformed"]),
         ({"user": "nobody-of-that-name"}, ["unfit-user"]),
         ({"nat": "yes", "uplinks": [], "capacty": {}}, ["malformed", "unknown-field", "unknown-value"]),
-        ({"capacity": {"bandwidth": "fast", "tunnels": 0}}, ["malformed", "malformed"]),
+        ({"capacity": {"bandwidth": "fast", "bandwidthPerNode": "1", "tunnels": 0}}, ["malformed"] * 3),
         ({"kind": "Node"}, ["other-kind"]),
     ],
 )
