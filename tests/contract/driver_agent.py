@@ -27,6 +27,8 @@ def main(runtime: str, name: str, kind: str, source: str, verb: str) -> None:
             until(lambda: driver.tend(spec, home).state is State.UP, "the tunnel is up", within=20, every=0.05)
     elif verb == "start":
         driver.start(spec, home)
+    elif verb == "revive":
+        driver.revive(spec, home)
     elif verb == "stop":
         driver.stop(home)
     sys.stdout.write(json.dumps(fields(driver.tend(spec, home))))

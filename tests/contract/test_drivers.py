@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -285,6 +286,43 @@ def test_a_lost_pid_file_leads_to_no_second_daemon(bring: Bring, kind: str) -> N
 
     assert again["state"] == "up", again
     assert daemons(tunnel) == [before]
+
+
+@KINDS
+def test_a_gateway_that_forgot_its_sessions_is_greeted_anew(bring: Bring, kind: str) -> None:
+    tunnel = bring(kind, 0)
+    assert tunnel.carries(0)
+    far_end_starts_again(tunnel)
+
+    revived = time.monotonic()
+    tunnel.drive("revive")
+
+    seen = until(lambda: tunnel.drive("tend"), "'state': 'up'")
+    assert float(str(seen["age"] or 0)) <= time.monotonic() - revived
+    assert tunnel.carries(0)
+    assert time.monotonic() - revived < 8
+
+
+def far_end_starts_again(tunnel: Tunnel) -> None:
+    """End the far end and start another one, which calls nobody by itself."""
+    world = tunnel.world
+    if tunnel.kind == "wireguard":
+        file = world.folder / "far.conf"
+        world.drive("far", "g", "wireguard", str(file), "stop")
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(line for line in lines if not line.startswith("Persistent")) + "\n")
+        far = world.drive("far", "g", "wireguard", str(file), "start")
+        for address in INNER["near"]:
+            world.run("far", "ip", "route", "replace", address, "dev", str(far["device"]))
+        return
+    for pid in map(int, subprocess.check_output(["ip", "netns", "pids", world.host("far")]).split()):
+        os.kill(pid, signal.SIGKILL)
+    command = ["ip", "netns", "exec", world.host("far"), "openvpn", "--config", str(world.folder / "far.ovpn")]
+    wait.until(lambda: not subprocess.check_output(["ip", "netns", "pids", world.host("far")]), "the far end ends")
+    with open(world.folder / "far.log", "wb") as log:
+        subprocess.Popen(command, stdout=log, stderr=log)
+    told = world.folder / "far.log"
+    wait.until(lambda: "Initialization Sequence Completed" in told.read_text(), "the far end is back")
 
 
 @KINDS

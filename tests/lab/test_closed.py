@@ -153,11 +153,19 @@ def test_a_killed_tunnel_stops_its_profile_alone_and_comes_back(host: Steered, w
     assert int((host.lab.runtime / "tunnels" / "wg-a" / "pid").read_text().split()[0]) != pid
 
 
-_EACH_RULE = "for p in $(ip {family} rule | sed -n 's/^\\(7[0-9]*\\):.*/\\1/p'); do ip {family} rule del pref $p; done"
+# Fails where there was nothing to remove
+_EACH_RULE = (
+    "set -- $(ip {family} rule | sed -n 's/^\\(7[0-9]*\\):.*/\\1/p'); test $# -gt 0;"
+    " for p; do ip {family} rule del pref $p; done"
+)
+_EACH_ROUTE = (
+    'for t in {tables}; do test -n "$(ip route show table $t)";'
+    " ip route flush table $t; ip -6 route flush table $t; done"
+)
 FOREIGN = {
     "rules": _EACH_RULE.format(family="-4"),
     "rules of IPv6": _EACH_RULE.format(family="-6"),
-    "routes": "for t in {tables}; do ip route flush table $t; ip -6 route flush table $t; done",
+    "routes": _EACH_ROUTE,
     "link": "ip link del {link}",
     "address": "ip address flush dev {link}",
     "link down": "ip link set {link} down",
@@ -177,7 +185,6 @@ def test_what_others_remove_is_put_back_and_nothing_leaves_meanwhile(
     before = _routing(host)
     done = host.run("sh", "-ec", FOREIGN[what].replace("{link}", link).replace("{tables}", tables))
     assert done.returncode == 0, done.stderr
-    assert _routing(host) != before or what in ("link", "link down", "address")
 
     removed = time.monotonic()
     meanwhile = status_of(host, "records.example", admin, secret)

@@ -35,15 +35,16 @@ class Fleet:
         self._lives: dict[str, Life] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._seen: dict[str, Observation] = {}
+        self._revived: dict[str, float] = {}
         self._pulses: dict[str, tuple[Pulse, Health]] = {}
         for supply in pool.supplies:
             self.add(supply)
 
-    def add(self, supply: Supply) -> None:
-        """Look after one more tunnel from now on."""
+    def add(self, supply: Supply, drains: bool = False) -> None:
+        """Look after one more tunnel from now on; one that `drains` only finishes what it carries."""
         name = supply.entry.name
         self._berths[name] = self._berth(name)
-        self._lives[name] = Life()
+        self._lives[name] = Life(State.DRAINING) if drains else Life()
         self._locks[name] = threading.Lock()
         self._seen[name] = Observation(State.GONE, self._berths[name].link)
         self._supplies[name] = supply
@@ -52,7 +53,7 @@ class Fleet:
         """Take a tunnel down and look after it no more; return what failed."""
         supply = self._supplies.pop(name, None)
         fault = None if supply is None else await asyncio.to_thread(self._stop, supply)
-        for known in (self._berths, self._lives, self._locks, self._seen):
+        for known in (self._berths, self._lives, self._locks, self._seen, self._revived):
             known.pop(name, None)
         return fault
 
@@ -167,8 +168,19 @@ class Fleet:
                 self._log.fault(fault)
                 seen = Observation(State.FAILED, place.link, why=str(fault))
                 life = lifecycle.observed(lifecycle.moved(life, Event.STARTED, now), seen, now)
+        if lifecycle.forgotten(life, seen, self._revived.get(name, 0.0), now):
+            self._revived[name] = now
+            self._revive(supply)
         self._seen[name] = seen
         self._live(name, life)
+
+    def _revive(self, supply: Supply) -> None:
+        name = supply.entry.name
+        self._log.event("a gateway is greeted anew", tunnel=name)
+        try:
+            self._drivers[supply.entry.kind].revive(supply.spec, self._berths[name])
+        except Fault as fault:
+            self._log.fault(fault)
 
     def _live(self, name: str, life: Life) -> None:
         before, self._lives[name] = self._lives[name], life

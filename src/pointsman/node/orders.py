@@ -63,10 +63,25 @@ class Orders:
         if not reason.strip():
             raise ValueError("a reason is due")
         async with self._force.lock:
-            self._force.remember(replace(self._force.memory, glass_until=boot_time() + seconds, glass_reason=reason))
-            await self._force.settle()
+            before = self._force.memory
+            self._force.remember(replace(before, glass_until=boot_time() + seconds, glass_reason=reason))
+            try:
+                await self._open(seconds)
+            except (Fault, Invalid):
+                self._force.remember(before)
+                raise
         self._log.event("the glass is broken: the host is open", seconds=seconds, reason=reason)
         return {"until": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))}
+
+    async def _open(self, seconds: int) -> None:
+        """Open the host; where nothing new can be worked out, what is in force already."""
+        plan = self._force.steering.plan
+        try:
+            await self._force.settle()
+        except (Fault, Invalid):
+            if plan is None:
+                raise
+            await asyncio.to_thread(self._force.host.apply, plan, seconds)
 
     async def close_glass(self) -> dict[str, Any]:
         """Close the host again before its time."""

@@ -210,7 +210,7 @@ class Workshop:
         self._kept[made.name] = kept
         self.made[made.name] = made
         entry = Entry(made.name, made.kind, made.level, made.labels, probe=given.probe[0], rate=rate)
-        self._fleet.add(Supply(entry, spec))
+        self._fleet.add(Supply(entry, spec), made.leaving is not None)
 
     def _abandon(self, made: Made) -> None:
         """Have `look` take away what was begun; until then it is nobody's."""

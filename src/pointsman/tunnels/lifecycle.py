@@ -13,6 +13,8 @@ from pointsman.tunnels.port import Observation
 # A gateway that has not answered by then is not about to
 START_WITHIN = 20.0
 _LONGEST_PAUSE = 30.0
+# A path that was away for a moment needs no new session
+REVIVE = 5.0
 
 
 class Event(StrEnum):
@@ -90,6 +92,15 @@ def due(life: Life, alive: bool, now: float) -> bool:
     if life.state in (State.DRAINING, State.GONE) or (alive and life.state is not State.PLANNED):
         return False
     return life.state is not State.FAILED or now >= life.since + pause(life.failures)
+
+
+def forgotten(life: Life, seen: Observation, revived: float, now: float) -> bool:
+    """Return whether to greet the gateway anew: the daemon has a session, and nothing comes through it any more.
+
+    A gateway that was started again knows no session, and daemons wait for long before they take that for granted.
+    `revived` is when it was done last.
+    """
+    return life.state is State.FAILED and seen.state is State.UP and now - max(life.since, revived) >= REVIVE
 
 
 def pause(failures: int) -> float:

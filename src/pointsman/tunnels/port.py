@@ -159,6 +159,9 @@ class Driver(Protocol):
     def tend(self, spec: Spec, berth: Berth, links: Links = NO_LINKS) -> Observation:
         """Repair the tunnel's link (addresses, MTU, up), then say what is there."""
 
+    def revive(self, spec: Spec, berth: Berth) -> None:
+        """Have it greet its gateway anew, which may have forgotten the session that this end goes on using."""
+
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
 

@@ -34,12 +34,14 @@ class Kernel:
 
     def __init__(self) -> None:
         self.plans: list[Plan] = []
+        self.glass: list[int] = []
         self.refuses = ""
 
     def apply(self, plan: Plan, glass: int) -> None:
         if self.refuses:
             raise Fault("nft", "put the guard in place", self.refuses)
         self.plans.append(plan)
+        self.glass.append(glass)
 
     def cut(self, lost: Iterable[object]) -> None: ...
 
@@ -136,6 +138,26 @@ def test_more_tunnels_than_there_are_numbers_end_no_turn_and_no_agent(
     assert asyncio.run(turns()) == (False, "too-many-tunnels")
     assert agent.status()["state"] == "stuck"
     assert len(kernel.plans) == 1
+
+
+def test_the_glass_can_be_broken_where_no_new_plan_can_be_worked_out(
+    world: tuple[Agent, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, kernel = world
+
+    async def broken() -> None:
+        assert await agent._force.settled()
+        monkeypatch.setattr(memories, "TABLES", (7100, 7099))
+        agent._force.memory = memories.Memory()
+        await agent.orders.break_glass(60, "a drill")
+        kernel.refuses = "no memory"
+        with pytest.raises(Fault):
+            await agent.orders.break_glass(3600, "another")
+
+    asyncio.run(broken())
+
+    assert kernel.glass == [0, 60]
+    assert agent._force.memory.glass_reason == "a drill"
 
 
 def test_what_drains_goes_on_draining_under_the_next_agent_until_its_time_is_over(tmp_path: Path) -> None:

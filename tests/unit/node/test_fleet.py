@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import pytest
 
 from pointsman.model.fault import Fault
-from pointsman.model.profile import Level
+from pointsman.model.profile import Health, Level
 from pointsman.model.tunnel import Entry, Kind, State
 from pointsman.node.fleet import Fleet
 from pointsman.system.log import Log
+from pointsman.tunnels import lifecycle
+from pointsman.tunnels.health import Pulse
 from pointsman.tunnels.pool import Pool, Supply
 from pointsman.tunnels.port import NO_LINKS, Berth, DirectSpec, Link, Links, Observation, Spec, link_name
 
@@ -26,6 +29,7 @@ class Driver:
     def __init__(self, *sees: Observation | Fault, refuses: int = 0) -> None:
         self.shown: list[Links] = []
         self.stopped: list[str] = []
+        self.revived: list[str] = []
         self._sees = list(sees)
         self._refuses = refuses
 
@@ -37,6 +41,9 @@ class Driver:
         if isinstance(seen, Fault):
             raise seen
         return seen
+
+    def revive(self, spec: Spec, berth: Berth) -> None:
+        self.revived.append(berth.name)
 
     def stop(self, berth: Berth) -> None:
         if self._refuses:
@@ -153,3 +160,19 @@ def test_what_cannot_be_taken_down_is_told(tmp_path: Path) -> None:
     left = asyncio.run(fleet_at(tmp_path, Driver(refuses=9), {}).stop())
 
     assert [str(fault) for fault in left] == [f"end tunnel `{name}`: it does not end" for name in ("a", "b")]
+
+
+@pytest.mark.parametrize(("pause", "times"), [(0.0, 3), (60.0, 0)])
+def test_a_gateway_that_answers_no_probe_is_greeted_anew_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, pause: float, times: int
+) -> None:
+    monkeypatch.setattr(lifecycle, "REVIVE", pause)
+    driver = Driver()
+    fleet = fleet_of(driver, "ab")
+    asyncio.run(fleet.turn())
+    fleet.heed({"a": (Pulse(dead=True), Health())}, time.monotonic())
+
+    for _ in range(3):
+        asyncio.run(fleet.turn())
+
+    assert (fleet.state("a"), driver.revived) == (State.FAILED, ["a"] * times)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pointsman.model.tunnel import State
-from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, diagram, due, moved, observed, pause
+from pointsman.tunnels.lifecycle import TRANSITIONS, Event, Life, diagram, due, forgotten, moved, observed, pause
 from pointsman.tunnels.port import Observation
 
 
@@ -75,3 +75,12 @@ def test_what_has_no_daemon_is_started_with_growing_pauses() -> None:
     assert not due(failed, alive=True, now=99.0)
     assert not due(Life(State.UP), alive=True, now=0.0)
     assert [pause(failures) for failures in (0, 1, 2, 3, 99)] == [0.0, 0.5, 1.0, 2.0, 30.0]
+
+
+def test_a_gateway_is_greeted_anew_where_a_session_stands_and_nothing_comes_through_it() -> None:
+    failed, up = Life(State.FAILED, 10.0), seen(State.UP)
+
+    assert [forgotten(failed, up, 0.0, now) for now in (14.9, 15.0)] == [False, True]
+    assert [forgotten(failed, up, 15.0, now) for now in (19.9, 20.0)] == [False, True]
+    assert not forgotten(failed, seen(State.FAILED), 0.0, 99.0)
+    assert not any(forgotten(Life(state, 10.0), up, 0.0, 99.0) for state in State if state is not State.FAILED)

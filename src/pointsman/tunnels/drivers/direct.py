@@ -29,5 +29,8 @@ class DirectDriver:
         state = State.FAILED if why else State.UP
         return Observation(state, spec.device, sources, found.mtu, None, sent, why)
 
+    def revive(self, spec: Spec, berth: Berth) -> None:
+        """Do nothing: nobody is greeted."""
+
     def stop(self, berth: Berth) -> None:
         """Do nothing: the device is the host's."""

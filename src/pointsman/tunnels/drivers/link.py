@@ -64,8 +64,11 @@ def dress(berth: Berth, addresses: Iterable[str], mtu: int) -> Link:
     for family, key, value in _QUIET:
         _sysctl(berth.link, family, key, value)
     wanted = set(addresses)
-    with _netlink(f"set up link `{berth.link}` of tunnel `{berth.name}`") as ip:
-        [index] = ip.link_lookup(ifname=berth.link)
+    tried = f"set up link `{berth.link}` of tunnel `{berth.name}`"
+    with _netlink(tried) as ip:
+        index = next(iter(ip.link_lookup(ifname=berth.link)), None)
+        if index is None:
+            raise Fault("tunnel-link", tried, "it is not there")
         ip.link("set", index=index, ifalias=berth.alias)
         ip.link("set", index=index, mtu=mtu)
         found = {
@@ -81,7 +84,7 @@ def dress(berth: Berth, addresses: Iterable[str], mtu: int) -> Link:
         ip.link("set", index=index, state="up")
     dressed = look(berth.link)
     if dressed is None:
-        raise Fault("tunnel-link", f"set up link `{berth.link}` of tunnel `{berth.name}`", "it went away")
+        raise Fault("tunnel-link", tried, "it went away")
     return dressed
 
 

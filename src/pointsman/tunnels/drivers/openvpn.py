@@ -55,6 +55,12 @@ class OpenvpnDriver:
             found = link.dress(berth, wanted, spec.mtu)
         return _observation(spec, berth, found, said, refused)
 
+    def revive(self, spec: Spec, berth: Berth) -> None:
+        """Have it greet its gateway anew, unless it does: by itself it would when `ping-restart` is over."""
+        said = _ask(_own(spec), berth)
+        if not isinstance(said, _Silent) and said.connected:
+            management.converse(berth.folder / "work" / MANAGEMENT_SOCKET, (b"signal SIGUSR1\n", b"SUCCESS: "))
+
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
         child.end(berth)

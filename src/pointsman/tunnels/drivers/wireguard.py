@@ -1,6 +1,7 @@
 """WireGuard tunnels: by the kernel's module where there is one, else by wireguard-go as a user of its own."""
 
 import time
+from dataclasses import replace
 
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import State
@@ -31,6 +32,18 @@ class WireguardDriver:
             found = link.dress(berth, spec.addresses, spec.mtu)
         child.bound_log(berth)
         return _observation(spec, berth, found)
+
+    def revive(self, spec: Spec, berth: Berth) -> None:
+        """Have it greet its gateway anew: by itself it would after 15 s without an answer to data (whitepaper, 6.5)."""
+        spec = _own(spec)
+        keys, alone = [peer.public_key for peer in spec.peers], replace(spec, peers=())
+        found = link.look(berth.link)
+        if found is not None and found.kind == "wireguard":
+            kernel.tell(alone, berth, keys)
+            kernel.tell(spec, berth)
+        else:
+            uapi.exchange(userspace.socket_path(berth), uapi.request(alone, keys))
+            uapi.exchange(userspace.socket_path(berth), uapi.request(spec))
 
     def stop(self, berth: Berth) -> None:
         """End the daemon and remove the link and all that the folder holds."""
