@@ -56,7 +56,7 @@ def test_what_is_chosen_raises_no_objection_and_everything_else_does(
         assert tunnel.level >= profile.encryption
         assert set(profile.selector.labels) <= set(tunnel.labels)
         assert not profile.selector.names or tunnel.name in profile.selector.names
-        assert [lease for lease in leases if lease.tunnel == tunnel.name and lease.holder != profile.name] == []
+        assert [lease for lease in leases if lease.tunnel == tunnel.name and lease.profile != profile.name] == []
         assert not (profile.dedicated and tunnel.kind is Kind.DIRECT)
     assert isinstance(selection, Chosen) == bool(chosen)
     assert sorted(rejected.tunnel for rejected in selection.rejected) == sorted(
@@ -91,7 +91,7 @@ def test_nobody_shares_a_dedicated_tunnel_and_asking_again_changes_nothing(
             assert users[selection.tunnel] == [profile.name]
             assert Lease(selection.tunnel, profile.name) in first.leases
     assert len({lease.tunnel for lease in first.leases}) == len(first.leases)
-    assert len({lease.holder for lease in first.leases}) == len(first.leases)
+    assert len({lease.profile for lease in first.leases}) == len(first.leases)
     again = assign(profiles, tunnels, first.leases)
     assert again.leases == first.leases
     assert {name: getattr(found, "tunnel", None) for name, found in again.selections.items()} == {

@@ -93,7 +93,7 @@ class Lease:
     """A dedicated tunnel and its only holder: a profile, or one of its holders, whom `key` tells from the others."""
 
     tunnel: str
-    holder: str
+    profile: str
     key: str = ""
 
 

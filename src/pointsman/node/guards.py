@@ -79,6 +79,6 @@ def _outer_dscp(
 ) -> tuple[tuple[int, int], ...]:
     """Return local ports with their packets' code point: of the profile that alone has the tunnel, or of its entry."""
     points = {profile.name: profile.qos.dscp for profile in profiles if profile.dscp_outer}
-    held = {lease.tunnel: points[lease.holder] for lease in leases if lease.holder in points}
+    held = {lease.tunnel: points[lease.profile] for lease in leases if lease.profile in points}
     found = ((tunnel.port, held.get(tunnel.name, tunnel.outer_dscp)) for tunnel in tunnels if tunnel.port)
     return tuple(sorted((port, point) for port, point in found if point))

@@ -31,7 +31,7 @@ NOBODY = Holdings()
 def held_lanes(policy: Policy, holdings: Holdings, tunnels: Mapping[str, Tunnel]) -> tuple[tuple[str, str], ...]:
     """Return profile and tunnel of every lane that holders need, now or as soon as they are given a spare one."""
     profiles = {profile.name: profile for profile in policy.profiles if profile.holding is not None}
-    leased = [(lease.holder, lease.tunnel) for lease in holdings.leases if lease.holder in profiles]
+    leased = [(lease.profile, lease.tunnel) for lease in holdings.leases if lease.profile in profiles]
     ready = [(name, spare) for spare in holdings.spares for name in profiles]
     # a profile names gateways here, not tunnels
     offered = {name: replace(one, name=holdings.gateways.get(name, name)) for name, one in tunnels.items()}
@@ -46,9 +46,9 @@ def by_holder(holdings: Holdings, lanes: Lanes, tunnels: Mapping[str, Tunnel]) -
     """Return the lane of every holder whose tunnel carries, by profile and key."""
     found: dict[str, dict[str, Lane]] = {}
     for lease in holdings.leases:
-        lane = lanes.get((lease.holder, lease.tunnel))
+        lane = lanes.get((lease.profile, lease.tunnel))
         if lane is not None and tunnels[lease.tunnel].state.carries:
-            found.setdefault(lease.holder, {})[lease.key] = lane
+            found.setdefault(lease.profile, {})[lease.key] = lane
     return found
 
 

@@ -16,7 +16,7 @@ def listed(
     return {
         "leases": [
             {
-                "profile": lease.holder,
+                "profile": lease.profile,
                 "holder": lease.key,
                 "tunnel": lease.tunnel,
                 "gateway": one.gateway,

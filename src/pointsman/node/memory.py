@@ -93,7 +93,7 @@ def keep(path: Path, memory: Memory) -> None:
         "lanes": dict(memory.lanes),
         "tables": dict(memory.tables),
         "entries": [{"port": e.port, "mode": e.mode, "uid": e.uid, "lane": e.lane} for e in memory.entries],
-        "leases": [{"tunnel": lease.tunnel, "holder": lease.holder} for lease in memory.leases],
+        "leases": [{"tunnel": lease.tunnel, "holder": lease.profile} for lease in memory.leases],
         "stays": dict(memory.stays),
         "draining": [asdict(lane) | {"end": end} for lane, end in memory.draining.items()],
         "observe": memory.observe,

@@ -38,7 +38,7 @@ def status(
 
     `stuck` says why the last turn failed; it is empty otherwise.
     """
-    holders = {lease.tunnel: lease.holder for lease in plan.memory.leases} if plan else {}
+    holders = {lease.tunnel: lease.profile for lease in plan.memory.leases} if plan else {}
     refused = sum(count for (_, profile, _, code), count in tally.requests.items() if not profile)
     return {
         "node": node.name,

@@ -27,7 +27,7 @@ from pointsman.tunnels.health import Pulse
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Basis:
     """All that a plan hangs on: the same again is the same plan."""
 
     trees: Trees
@@ -56,7 +56,7 @@ class Steering:
         self._log = log
         self._remember = remember
         self._moving: Moving | None = None
-        self._asked: Asked | None = None
+        self._basis: Basis | None = None
 
     async def settle(
         self,
@@ -98,10 +98,10 @@ class Steering:
         pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.gateways]
         stays = self._moving.stands(trees.policy, pooled, memory.leases, pulses, ready, now)
         # what drains comes with `old`; its ends are no part of a plan
-        asked = Asked(trees, tunnels, replace(memory, tables=tables, stays=stays, draining={}), old, holdings)
+        basis = Basis(trees, tunnels, replace(memory, tables=tables, stays=stays, draining={}), old, holdings)
         before, plan = self.plan, self.plan
-        if plan is None or asked != self._asked:
-            plan = await self._work_out(asked, plan.envoy.routes if lanes_only and plan is not None else None)
+        if plan is None or basis != self._basis:
+            plan = await self._work_out(basis, plan.envoy.routes if lanes_only and plan is not None else None)
         self._remember(replace(plan.memory, draining=self._moving.draining))
         glass = max(0, int((plan.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
@@ -110,19 +110,19 @@ class Steering:
         self._remember(replace(plan.memory, draining=self._moving.draining))
         self._tell(before, plan)
         self.plan, self.lanes = plan, plan.lanes
-        self._asked = None if lanes_only else replace(asked, memory=plan.memory)
+        self._basis = None if lanes_only else replace(basis, memory=plan.memory)
         return tunnels
 
-    async def _work_out(self, asked: Asked, routes: Resource | None) -> Plan:
+    async def _work_out(self, basis: Basis, routes: Resource | None) -> Plan:
         return await asyncio.to_thread(
             make_plan,
             self._node,
-            asked.trees,
-            asked.tunnels,
-            asked.memory,
+            basis.trees,
+            basis.tunnels,
+            basis.memory,
             self._settings,
-            asked.old,
-            asked.holdings,
+            basis.old,
+            basis.holdings,
             routes,
         )
 

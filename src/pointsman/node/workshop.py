@@ -17,7 +17,7 @@ from pointsman.model.tunnel import Entry
 from pointsman.node import made as files
 from pointsman.node.fleet import Fleet
 from pointsman.system.clock import boot_time
-from pointsman.system.gateways import Asked
+from pointsman.system.gateways import FarEnd
 from pointsman.system.log import Log
 from pointsman.system.secrets import read_secret
 from pointsman.tunnels import making
@@ -52,7 +52,7 @@ class Workshop:
         self.made: dict[str, Made] = {}
         self._log = log
         self.silent: dict[str, str] = {}
-        self._asked = {gateway.name: Asked(gateway) for gateway in self.gateways.values()}
+        self._asked = {gateway.name: FarEnd(gateway) for gateway in self.gateways.values()}
         self._folder = folder
         self._fleet = fleet
         self._settle = settle

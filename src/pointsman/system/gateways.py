@@ -30,7 +30,7 @@ _INNER = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
 _KEPT = httpx.Limits(keepalive_expiry=60.0)
 
 
-class Asked:
+class FarEnd:
     """One gateway as this node asks it; connections are kept. A refusal is a `Fault` labelled `gateway-refused`."""
 
     def __init__(self, gateway: Gateway) -> None:

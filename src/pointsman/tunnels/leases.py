@@ -46,12 +46,12 @@ def _kept(wanted: Iterable[Profile], offered: Iterable[Tunnel], leases: Iterable
     profiles = {profile.name: profile for profile in wanted if profile.dedicated}
     tunnels = {tunnel.name: tunnel for tunnel in offered}
     kept: dict[str, Lease] = {}
-    for lease in sorted(leases, key=lambda lease: (lease.holder, lease.tunnel)):
-        profile, tunnel = profiles.get(lease.holder), tunnels.get(lease.tunnel)
+    for lease in sorted(leases, key=lambda lease: (lease.profile, lease.tunnel)):
+        profile, tunnel = profiles.get(lease.profile), tunnels.get(lease.tunnel)
         if profile is None or tunnel is None or misfit(tunnel, profile):
             continue
         if tunnel.state in (State.PLANNED, State.FAILED, State.GONE) and profile.on_failure is OnFailure.NEXT:
             continue
-        if lease.holder not in kept and all(lease.tunnel != other.tunnel for other in kept.values()):
-            kept[lease.holder] = lease
+        if lease.profile not in kept and all(lease.tunnel != other.tunnel for other in kept.values()):
+            kept[lease.profile] = lease
     return tuple(kept.values())

@@ -153,8 +153,8 @@ def misfit(tunnel: Tunnel, profile: Profile) -> tuple[Objection, ...]:
 
 
 def _leased(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:
-    holders = [lease.holder for lease in leases if lease.tunnel == tunnel.name]
-    own = [lease.tunnel for lease in leases if lease.holder == profile.name]
+    holders = [lease.profile for lease in leases if lease.tunnel == tunnel.name]
+    own = [lease.tunnel for lease in leases if lease.profile == profile.name]
     found = [Objection("leased", f"is held by `{holder}`") for holder in holders if holder != profile.name]
     if profile.dedicated and own and tunnel.name not in own:
         found.append(Objection("holds", f"the profile holds `{own[0]}`"))
@@ -181,11 +181,11 @@ def _fitting(profile: Profile, tunnels: Iterable[Tunnel], leases: Iterable[Lease
         found = [tunnel for tunnel in found if label in tunnel.labels]
     if names:
         found = [tunnel for tunnel in found if tunnel.name in names]
-    taken = {lease.tunnel for lease in leases if lease.holder != profile.name}
+    taken = {lease.tunnel for lease in leases if lease.profile != profile.name}
     if taken:
         found = [tunnel for tunnel in found if tunnel.name not in taken]
     if profile.dedicated:
-        own = {lease.tunnel for lease in leases if lease.holder == profile.name}
+        own = {lease.tunnel for lease in leases if lease.profile == profile.name}
         found = [t for t in found if t.kind is not Kind.DIRECT and (not own or t.name in own)]
     return found
 

@@ -15,7 +15,7 @@ from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Kind
-from pointsman.system.gateways import Asked
+from pointsman.system.gateways import FarEnd
 from pointsman.tunnels.keys import wireguard_private
 
 GATEWAY = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "/ca", "/certificate", "/key")
@@ -33,11 +33,13 @@ OTHERS = ("100.64.0.0/24", "fc00::/64")
 T = TypeVar("T")
 
 
-def asked(content: bytes | object, ask: Callable[[Asked], Awaitable[T]], status: int = 200, of: Gateway = GATEWAY) -> T:
+def asked(
+    content: bytes | object, ask: Callable[[FarEnd], Awaitable[T]], status: int = 200, of: Gateway = GATEWAY
+) -> T:
     """Ask a gateway that answers just this."""
 
     async def all_of_it() -> T:
-        gateway = Asked(of)
+        gateway = FarEnd(of)
         body = {"content": content} if isinstance(content, bytes) else {"json": content}
         gateway._http = httpx.AsyncClient(
             base_url="https://192.0.2.21", transport=httpx.MockTransport(lambda _: httpx.Response(status, **body))
@@ -159,7 +161,7 @@ class Slow(httpx.AsyncBaseTransport):
 
 def test_who_asks_while_broken_connections_close_opens_new_ones() -> None:
     async def all_of_it() -> list[object]:
-        gateway, slow = Asked(GATEWAY), Slow()
+        gateway, slow = FarEnd(GATEWAY), Slow()
         gateway._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=slow)
         first = asyncio.create_task(gateway.tunnels())
         await slow.closing.wait()
@@ -178,7 +180,7 @@ def test_who_asks_while_broken_connections_close_opens_new_ones() -> None:
 
 def test_who_asks_with_connections_that_are_closed_hears_of_silence() -> None:
     async def all_of_it() -> None:
-        gateway = Asked(GATEWAY)
+        gateway = FarEnd(GATEWAY)
         gateway._http = httpx.AsyncClient(base_url="https://192.0.2.21")
         await gateway._http.aclose()
         await gateway.tunnels()

@@ -14,7 +14,7 @@ from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Kind
-from pointsman.system.gateways import Asked
+from pointsman.system.gateways import FarEnd
 from pointsman.tunnels import making
 
 NAME = "asked-1"
@@ -22,7 +22,7 @@ NAME = "asked-1"
 
 async def ask(gateway: Gateway, what: str) -> object:
     """Do what the agent does, up to the point at which a tunnel would be brought up."""
-    line = Asked(gateway)
+    line = FarEnd(gateway)
     try:
         if what == "tunnels":
             return sorted(await line.tunnels())
