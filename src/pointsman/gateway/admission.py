@@ -13,12 +13,16 @@ _NUMBERS = {Kind.WIREGUARD: 1 << 28, Kind.OPENVPN: 2 << 28}
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the gateway can give: tunnels and bits per second each way, in all and to each node; addresses by kind."""
+    """What the gateway can give: tunnels and bits per second each way, in all and to each node; addresses by kind.
+
+    `connections` is how many each tunnel may have open by each of its addresses.
+    """
 
     tunnels: int
     per_node: int
     bandwidth: int | None
     bandwidth_per_node: int | None
+    connections: int
     pools: Mapping[Kind, Pool]
 
 

@@ -55,6 +55,7 @@ def _gateway(found: form.GatewayDocument, folder: Path) -> Gateway:
             capacity.per_node or capacity.tunnels,
             bandwidth(capacity.bandwidth) if capacity.bandwidth else None,
             bandwidth(capacity.bandwidth_per_node) if capacity.bandwidth_per_node else None,
+            capacity.connections_per_tunnel,
             {server.kind: server.pool for server in servers},
         ),
     )

@@ -11,11 +11,12 @@ from typing import Any
 from pointsman.dataplane.nftables import address, braced, device, write_chain
 from pointsman.dataplane.treatment import bucket
 from pointsman.gateway.grant import Grant
-from pointsman.gateway.passage import FAMILIES, chains, shares
+from pointsman.gateway.passage import FAMILIES, OPENED, chains, shares
 from pointsman.gateway.site import Gateway
 
 TABLE = "pointsman_gateway"
-COUNTERS = ("spoofed", "unasked", "host", "isolated", "elsewhere", "inbound", "over_rate")
+COUNTERS = ("spoofed", "unasked", "host", "isolated", "elsewhere", "inbound", "over_connections", "over_rate")
+_HELD = frozenset(f"{name}{v}" for name in ("own", "out", "in", "number", "class") for v, _, _ in FAMILIES)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +48,7 @@ def base_text(gateway: Gateway, present: frozenset[Entry], counted: Mapping[str,
     buckets = sorted((*totals, *(entry for entry in present if isinstance(entry, Bucket))))
     elements = [entry for entry in present if isinstance(entry, Element)]
     body = counters + "".join(f"  {_bucket(entry)}\n" for entry in buckets) + _containers(elements)
+    body += "".join(_counting(name, 2 * gateway.capacity.tunnels) for name in OPENED.values())
     passing = "".join(write_chain(chain) for chain in chains(gateway, devices))
     return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{body}{passing}}}\n"
 
@@ -95,7 +97,7 @@ def understand(items: Iterable[Mapping[str, Any]]) -> Found:
     found: set[Entry] = set()
     lines: list[str] = []
     for item in items:
-        for container in (item[sort] for sort in ("set", "map") if sort in item):
+        for container in (item[sort] for sort in ("set", "map") if item.get(sort, {}).get("name") in _HELD):
             found |= {_element(container["name"], said) for said in container.get("elem", ())}
         limit = item.get("limit", {}).get("name", "")
         if limit.startswith("t") and not limit.startswith("total"):
@@ -147,6 +149,13 @@ def _containers(elements: Iterable[Element]) -> str:
 def _container(sort: str, name: str, kind: str, held: dict[str, list[str]]) -> str:
     found = f"    elements = {braced(held[name])}\n" if name in held else ""
     return f"  {sort} {name} {{\n    type {kind}\n{found}  }}\n"
+
+
+def _counting(name: str, most: int) -> str:
+    """Return the sets, kept by the kernel, in which it counts the connections of each tunnel."""
+    return "".join(
+        f"  set {name}{v} {{\n    type {kind}\n    size {most}\n    flags dynamic\n  }}\n" for v, _, kind in FAMILIES
+    )
 
 
 def _pair(element: Element) -> str:

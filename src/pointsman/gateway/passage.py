@@ -8,6 +8,8 @@ from pointsman.gateway.site import Gateway
 from pointsman.model.profile import Qos
 
 FAMILIES = (("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr"))
+# Sets of the connections that are open, by the tunnel's address: those that it opened, those that others opened to it
+OPENED = {"out": "opened", "in": "called"}
 _OWN = "type filter hook {} priority {}; policy accept;"
 
 
@@ -42,6 +44,7 @@ def chains(gateway: Gateway, devices: str) -> Iterator[Chain]:
         rules(
             f"iifname != {devices} accept",
             "ct state established,related accept",
+            _counted(gateway, "saddr", "opened"),
             [f"ip daddr {own} icmp type echo-request accept" for own in by_version(inner, 4)],
             [f"ip6 daddr {own} icmpv6 type echo-request accept" for own in by_version(inner, 6)],
             'counter name "host" drop',
@@ -85,12 +88,27 @@ def _inbound(gateway: Gateway, uplinks: str) -> tuple[str, ...]:
 
 
 def _passing(gateway: Gateway, side: str, way: str) -> tuple[str, ...]:
-    """Return what is done with a tunnel's packets: policed, each tunnel's and all, numbered, and given their class."""
+    """Return what is done with a tunnel's packets: policed, each tunnel's and all, counted, numbered, and classed."""
     limited = tuple(f'limit name {ip} {side} map @{way}{v} counter name "over_rate" drop' for v, ip, _ in FAMILIES)
     total = f'limit name "total_{way}" counter name "over_rate" drop' if gateway.capacity.bandwidth else ""
     numbered = tuple(f"ct state new ct mark set {ip} {side} map @number{v}" for v, ip, _ in FAMILIES)
     classed = tuple(f"{ip} {side} vmap @class{v}" for v, ip, _ in FAMILIES)
-    return rules(limited, numbered, classed, total)
+    # hidden, nobody opens a connection to a tunnel
+    counted = () if way == "in" and gateway.masquerade else _counted(gateway, side, OPENED[way])
+    return rules(limited, counted, numbered, classed, total)
+
+
+def _counted(gateway: Gateway, side: str, name: str) -> tuple[str, ...]:
+    """Return what bounds the connections of each tunnel, so that none fills the table that all connections share.
+
+    A connection counts by its first packet alone; `new` are also those that follow it before an answer.
+    """
+    most = gateway.capacity.connections
+    return tuple(
+        f"ct state new ct status ! confirmed add @{name}{v} {{ {ip} {side} ct count over {most} }}"
+        ' counter name "over_connections" drop'
+        for v, ip, _ in FAMILIES
+    )
 
 
 def shares(total: int) -> tuple[tuple[str, int], ...]:

@@ -79,6 +79,14 @@ try:
 except OSError as error:
     print(type(error).__name__, flush=True)
 """
+# Says the inner addresses from which connections are tracked
+TRACKED = """
+from pyroute2 import NFCTSocket
+with NFCTSocket() as tracking:
+    for entry in tracking.dump():
+        told = entry.get_attr("CTA_TUPLE_ORIG").get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_SRC") or ""
+        if told.startswith("10.7"): print(told)
+"""
 
 
 @dataclass
@@ -243,6 +251,10 @@ class World:
     def tunnels(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.command("tunnels", "--json"))
         return found
+
+    def tracked(self) -> list[str]:
+        """Return the inner address of each connection that came out of a tunnel and is tracked."""
+        return self.run("gate", sys.executable, "-c", TRACKED).split()
 
     def dropped(self) -> dict[str, int]:
         found: dict[str, int] = json.loads(self.command("status", "--json"))["dropped"]

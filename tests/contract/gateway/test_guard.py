@@ -155,6 +155,42 @@ def test_a_tunnels_bandwidth_is_held(gate: World, kind: str) -> None:
     assert gate.dropped()["over_rate"] > 0
 
 
+@KINDS
+def test_a_tunnel_has_so_many_connections_and_others_have_theirs(world: World, kind: str) -> None:
+    world.write_site(capacity={"connectionsPerTunnel": 16})
+    world.start()
+    device = world.up(world.grant(kind, "a"))
+    other = world.up(world.grant(kind, "b", node="beta"), "other")
+    own, inner = ("10.71.0.2", "10.71.0.1") if kind == "wireguard" else ("10.73.0.2", "10.73.0.1")
+    world.run("node", sys.executable, "-I", "-c", OPEN, device, ORIGIN[0], inner)
+
+    # three packets of each UDP connection, one of each echo
+    until(lambda: world.dropped()["over_connections"] == 24 * 3 + 40, "all have come")
+    assert world.tracked().count(own) == 16
+    with world.talk(other, ORIGIN[0], "other") as talk:
+        assert talk.hears()
+    assert world.tunnels()[0]["id"] == "a"
+    assert json.loads(world.command("status", "--json"))["healthy"]
+
+
+# Opens forty connections by UDP, then sends forty echo requests that belong to nobody's connection
+OPEN = """
+import socket, struct, sys
+device, far, inner = sys.argv[1:]
+line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+line.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+for port in range(9000, 9040):
+    for _ in range(3):
+        try: line.sendto(b"canary", (far, port))
+        except OSError: line.sendto(b"canary", (far, port))
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+for name in range(1, 41):
+    total = 0x0800 + name + 1
+    raw.sendto(struct.pack("!BBHHH", 8, 0, ~total & 0xffff, name, 1), (inner, 0))
+"""
+
+
 # Sends three megabytes and says how long it took until the other end had them
 PUSH = """
 import socket, sys, time

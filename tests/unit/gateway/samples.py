@@ -16,7 +16,9 @@ POOLS = {
     Kind.WIREGUARD: Pool(("10.71.0.0/29", "fd71::/64")),
     Kind.OPENVPN: Pool(("10.73.0.0/24", "fd73::/64")),
 }
-CAPACITY = Capacity(tunnels=5, per_node=3, bandwidth=10_000_000, bandwidth_per_node=9_000_000, pools=POOLS)
+CAPACITY = Capacity(
+    tunnels=5, per_node=3, bandwidth=10_000_000, bandwidth_per_node=9_000_000, connections=100, pools=POOLS
+)
 SITE = Gateway(
     name="gw",
     runtime=Path("/run/gw"),

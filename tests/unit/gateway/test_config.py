@@ -41,12 +41,12 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
     assert (found.capacity.tunnels, found.capacity.per_node, found.capacity.bandwidth) == (1000, 1000, None)
 
 
-def test_what_one_node_may_have_is_said_beside_the_whole(tmp_path: Path) -> None:
-    said = {"perNode": 4, "bandwidth": "1Gbit", "bandwidthPerNode": "100Mbit"}
+def test_what_one_node_and_one_tunnel_may_have_is_said_beside_the_whole(tmp_path: Path) -> None:
+    said = {"perNode": 4, "bandwidth": "1Gbit", "bandwidthPerNode": "100Mbit", "connectionsPerTunnel": 50}
     (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({**GOOD, "capacity": said}))
     found = load_gateway(tmp_path / "gateway.yaml").capacity
 
-    assert (found.per_node, found.bandwidth, found.bandwidth_per_node) == (4, 10**9, 10**8)
+    assert (found.per_node, found.bandwidth, found.bandwidth_per_node, found.connections) == (4, 10**9, 10**8, 50)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_what_the_kernel_lists_is_understood_as_the_entries_that_were_put() -> N
         {"map": {"name": "number4", "elem": [["10.71.0.2", 0x10000002]]}},
         {"map": {"name": "class4", "elem": [["10.71.0.2", {"jump": {"target": "bulk"}}]]}},
         {"map": {"name": "out4", "elem": [["10.71.0.2", "t10000002_8000_out"]]}},
+        {"set": {"name": "opened4", "elem": [{"elem": {"val": "10.71.0.2", "ct count": {"val": 5, "inv": True}}}]}},
         {"rule": {"chain": "hide", "handle": 7, "expr": [{"masquerade": None}]}},
     ]
     found = guard.understand(items)
