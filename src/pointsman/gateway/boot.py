@@ -102,7 +102,7 @@ async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:
             await door.open()
         (paths.runtime / "ready").write_text(str(os.getpid()))
         log.event("the gateway serves", name=keeper.gateway.name, tunnels=len(keeper.state.grants))
-        await _first_to_end(keeper.run(), *([door.run(log)] if door else []))
+        await first_to_end(keeper.run(), *([door.run(log)] if door else []))
     finally:
         for path in (paths.runtime / "ready", paths.control):
             with suppress(FileNotFoundError):
@@ -113,7 +113,7 @@ async def _serve(keeper: Keeper, paths: Paths, log: Log) -> None:
     log.event("the gateway ends")
 
 
-async def _first_to_end(*works: Coroutine[object, object, None]) -> None:
+async def first_to_end(*works: Coroutine[object, object, None]) -> None:
     """Return when one of these ends. A bug in one ends the gateway: what it does alone would be done by nobody."""
     tasks = [asyncio.create_task(work) for work in works]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

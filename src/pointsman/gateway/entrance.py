@@ -1,17 +1,22 @@
-"""Who is let in to speak to the gateway: connections are bounded in number, and in how long they may say nothing."""
+"""Who is let in to speak to the gateway: connections are bounded in number, and in how long they may say nothing.
+
+Where all places are taken, the longest of those that have not proved who they are makes room for the next.
+"""
 
 import asyncio
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
 from pointsman.model.fault import Fault
 
 MOST_CONNECTIONS = 1024
-MOST_OF_ONE_ADDRESS = 64
+# An IPv4 address, or the 64 bits of an IPv6 address that a single host can vary at will left out
+MOST_OF_ONE_PLACE = 64
 # In seconds: until the first byte, then for the handshake, then until the first request
 FIRST_BYTE_WITHIN = 5.0
 HANDSHAKE_WITHIN = 5.0
@@ -26,9 +31,9 @@ class Entrance:
         self._server = server
         self._context = context
         self._silent: set[web.RequestHandler] = set()
-        self._shaking: Counter[str] = Counter()
         self._doors: list[socket.socket] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Those that have not proved who they are, oldest first, each with where it calls from
+        self._shaking: dict[asyncio.Task[None], str] = {}
 
     def listen(self, address: str, port: int) -> None:
         """Listen at this address; raise `Fault` where that cannot be."""
@@ -49,7 +54,7 @@ class Entrance:
 
     def close(self) -> None:
         """Listen no longer."""
-        for task in self._tasks:
+        for task in self._shaking:
             task.cancel()
         for door in self._doors:
             door.close()
@@ -62,23 +67,33 @@ class Entrance:
             except OSError:  # it ended meanwhile, or there are no descriptors left
                 await asyncio.sleep(RETRY)
                 continue
-            if self._admits(address):
-                task = asyncio.create_task(self._shake(line, address))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            if self._admits(place := _place(address)):
+                task = asyncio.create_task(self._shake(line))
+                self._shaking[task] = place
+                task.add_done_callback(partial(self._shaken, line))
             else:
                 line.close()
+            await asyncio.sleep(0)  # others have their turn, also where connections come faster than they are taken
 
-    def _admits(self, address: str) -> bool:
+    def _admits(self, place: str) -> bool:
         # one that ends just now knows its address no more
         names = [one.transport.get_extra_info("peername") for one in self._server.connections if one.transport]
-        known = Counter(name[0] for name in names if name) + self._shaking
-        return known.total() < MOST_CONNECTIONS and known[address] < MOST_OF_ONE_ADDRESS
+        known = Counter(_place(name[0]) for name in names if name) + Counter(self._shaking.values())
+        if known[place] >= MOST_OF_ONE_PLACE:
+            return False
+        return known.total() < MOST_CONNECTIONS or self._makes_room()
 
-    async def _shake(self, line: socket.socket, address: str) -> None:
+    def _makes_room(self) -> bool:
+        """End whoever has been unproved for longest; return whether there is one."""
+        for task in self._shaking:
+            task.cancel()
+            del self._shaking[task]
+            return True
+        return False
+
+    async def _shake(self, line: socket.socket) -> None:
         """Make a connection of what was accepted, once it says something: TLS takes a quarter of a megabyte for it."""
         loop = asyncio.get_running_loop()
-        self._shaking[address] += 1
         try:
             async with asyncio.timeout(FIRST_BYTE_WITHIN):
                 await _spoken(line)
@@ -87,8 +102,11 @@ class Entrance:
             )
         except OSError:
             line.close()
-        finally:
-            self._shaking -= Counter((address,))
+
+    def _shaken(self, line: socket.socket, task: asyncio.Task[None]) -> None:
+        self._shaking.pop(task, None)
+        if task.cancelled():  # it may never have begun
+            line.close()
 
     def _connection(self) -> asyncio.Protocol:
         """Serve one connection; who asks nothing is sent away."""
@@ -101,6 +119,10 @@ class Entrance:
         if connection in self._silent and connection.transport is not None:
             connection.transport.abort()
         self._silent.discard(connection)
+
+
+def _place(address: str) -> str:
+    return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex() if ":" in address else address
 
 
 async def _spoken(line: socket.socket) -> None:
