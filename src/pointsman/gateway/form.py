@@ -59,7 +59,7 @@ class Capacity(_Part):
     per_node: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
     bandwidth: Bandwidth | None = None
     bandwidth_per_node: Bandwidth | None = None
-    connections_per_tunnel: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 4096
+    connections_per_tunnel: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 16384
 
 
 class GatewayDocument(_Part):
