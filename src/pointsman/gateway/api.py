@@ -29,7 +29,6 @@ LARGEST_RENEWAL = 1 << 20
 BODY_WITHIN = 10.0
 ANSWER_WITHIN = 15.0
 IDLE = 75.0
-LINGER = 0.5
 REFRESH_EVERY = 10.0
 
 _NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
@@ -56,7 +55,7 @@ class Door:
         self._api = api
         self._credentials = Credentials(api)
         self._entrance: Entrance | None = None
-        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._note, _problems])
+        app = web.Application(middlewares=[self._note, _problems])
         app.add_routes(
             [
                 web.get("/v1/status", self._status),
@@ -66,7 +65,7 @@ class Door:
                 web.post("/v1/renew", self._renew),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE, lingering_time=LINGER)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE, lingering_time=0)
 
     async def open(self) -> None:
         """Listen on all addresses; raise `Fault` where that cannot be."""
@@ -144,7 +143,7 @@ class Door:
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
         caller = _caller(request)
-        asked = read_renewal(await _body(request.clone(client_max_size=LARGEST_RENEWAL)))
+        asked = read_renewal(await _body(request, LARGEST_RENEWAL))
         if isinstance(asked, Refused):
             return _refusal(asked.reasons)
         renewed, unknown = await self._keeper.renew(caller.name, asked.ids, asked.ttl)
@@ -168,9 +167,17 @@ def _name(request: web.Request) -> str:
     return name
 
 
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request, most: int = LARGEST_BODY) -> bytes:
+    """Return the body. Of one that is too large so much is read that its sender, if it has an end soon, hears why."""
+    read = bytearray()
     async with asyncio.timeout(BODY_WITHIN):
-        return await request.read()
+        async for part in request.content.iter_any():
+            read += part
+            if len(read) > LARGEST_RENEWAL:
+                break
+    if len(read) > most:
+        raise web.HTTPRequestEntityTooLarge(most, len(read))
+    return bytes(read)
 
 
 @web.middleware

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,17 +159,32 @@ def test_where_all_places_are_taken_the_longest_that_is_unproved_makes_room(
     story(tell)
 
 
-def test_many_that_come_at_once_are_taken_one_by_one_and_never_more_than_there_are_places(
+def test_between_any_two_that_are_taken_others_have_their_turn(tmp_path: Path) -> None:
+    async def tell() -> None:
+        async with opened(tmp_path, server()) as door:
+            await asyncio.sleep(0.01)
+            lines = [socket.create_connection(where(door)) for _ in range(5)]
+            taken = [0]
+            while taken[-1] < len(lines):
+                await asyncio.sleep(0)
+                taken.append(len(door._shaking))
+            assert max(after - before for before, after in pairwise(taken)) == 1
+            for line in lines:
+                line.close()
+
+    story(tell)
+
+
+def test_of_many_that_come_at_once_no_more_are_kept_than_there_are_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entrance, "MOST_CONNECTIONS", 2)
 
     async def tell() -> None:
         async with opened(tmp_path, server()) as door:
-            lines = [socket.create_connection(where(door)) for _ in range(5)]
-            await asyncio.sleep(0)
-            assert len(door._shaking) == 1
             await asyncio.sleep(0.01)
+            lines = [socket.create_connection(where(door)) for _ in range(5)]
+            await asyncio.sleep(0.05)
             for line in lines:
                 line.setblocking(False)
             assert [await ended(line) for line in lines] == [True, True, True, False, False]

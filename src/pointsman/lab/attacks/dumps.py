@@ -64,7 +64,7 @@ def named(dump: Dump) -> Dump:
         # a table and a priority may have the same number, so each is looked for where it stands
         item = json.loads(line)
         for field, names in (("table", tables), ("priority", priorities)):
-            if item.get(field) in names:
+            if isinstance(item.get(field), str | int) and item[field] in names:
                 item[field] = names[item[field]]
         line = json.dumps(item, sort_keys=True)
         return pattern.sub(lambda found: marks[found[1]], line) if marks else line

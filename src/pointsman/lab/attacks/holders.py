@@ -105,7 +105,7 @@ def swallowed_inside(bench: Bench) -> str:
 def many_leases(bench: Bench) -> str:
     """Give a holder a tunnel and take it away, again and again. Spares follow demand, and go when it is forgotten."""
     known(bench, "ada")
-    until(lambda: _at_rest(bench), "spares are back", within=20, every=0.5)
+    until(lambda: _at_rest(bench), "no spares but the least", within=demand.RECENT + 30, every=0.5)
     before = _size(bench)
     for number in range(12):
         if (said := own(bench, f"cycle-{number}")) != "ROUTE":

@@ -12,6 +12,7 @@ from pointsman.lab.attacks.bench import Bench
 from pointsman.lab.attacks.trouble import API, told, traffic
 from pointsman.lab.clients import connected
 from pointsman.lab.wait import until
+from pointsman.model.fault import Fault
 
 MOST_OPEN = 8000
 
@@ -122,7 +123,9 @@ def _transfers(bench: Bench, many: int, way: str, tenant: str, size: int = _ENDL
     device = next(tunnel["device"] for tunnel in bench.status()["tunnels"] if tunnel["name"] == "direct")
     words = ["2002", str(many), way, tenant, device, str(size), str(warm), str(_MEASURED)]
     done = on.run(bench.lab, world.INSTANCE, [sys.executable, "-I", "-c", _TRANSFERS, *words], timeout=60)
-    return float(done.stdout or "nan")
+    if done.stderr:
+        raise Fault("lab-process", f"move bytes as tenant `{tenant}`", done.stderr.strip()[-300:])
+    return float(done.stdout)
 
 
 def _pace(bench: Bench) -> float:
