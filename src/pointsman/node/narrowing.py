@@ -1,7 +1,7 @@
 """After a change of policy: which of what still runs has to end, and by which sockets? Each is asked about once."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from pointsman.model.connection import Connection
 from pointsman.node import streams
@@ -12,6 +12,8 @@ from pointsman.system.log import Log
 
 # Seconds after a policy is in force for which a request may begin that the one before has decided
 TAKEN_OVER = 1.0
+
+SocketOf = Callable[[Pair], Connection | None]
 
 
 class Narrowing:
@@ -24,9 +26,7 @@ class Narrowing:
         self._agreed: set[str] = set()
         self._ending: set[str] = set()
 
-    def due(
-        self, running: Iterable[Running], compiled: Compiled, sockets: Mapping[Pair, Connection]
-    ) -> list[Connection]:
+    def due(self, running: Iterable[Running], compiled: Compiled, socket_of: SocketOf) -> list[Connection]:
         """Return the sockets that have to go. An agent that has just started asks about everything."""
         if compiled.policy.version != self._version:
             self._version, self._altered = compiled.policy.version, time.time() + TAKEN_OVER
@@ -37,8 +37,8 @@ class Narrowing:
         self._ending &= keys
         for one in there:
             if one.began <= self._altered and one.key not in self._agreed | self._ending:
-                self._ask(one, compiled, sockets.get(one.back))
-        return [sockets[pair] for pair in streams.cuts(there, self._ending) if pair in sockets]
+                self._ask(one, compiled, socket_of(one.back))
+        return [one for one in map(socket_of, streams.cuts(there, self._ending)) if one is not None]
 
     def _ask(self, one: Running, compiled: Compiled, caller: Connection | None) -> None:
         why = streams.again(one, compiled, caller.uid if caller else None)

@@ -18,6 +18,7 @@ from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan
 from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, carrying, detour, escape, escaped, judge
 from pointsman.node.records import Decided, Pair, decided
+from pointsman.node.sockets import Sockets
 from pointsman.policy.diagram import Compiled
 from pointsman.system import connections, devices, netlink
 from pointsman.system.log import Log
@@ -72,19 +73,20 @@ class Prover:
     def turn(self, look: Look) -> None:
         """Look at sockets, records and counters, end what went wrong, and note it."""
         found = connections.standing()
-        self._note(self.ledger.read(self._look_at_sockets(found, look), time.monotonic(), self._host.reopen_records))
+        sockets = Sockets(found, look.plan.guard.capture.entries)
+        known = self._look_at_sockets(found, sockets, look)
+        self._note(self.ledger.read(known, time.monotonic(), self._host.reopen_records))
         if look.open:
             self.blind(look.open)
         else:
-            sockets = {one.points: one for one in found}
-            connections.reset(self.narrowing.due(self.ledger.running, look.compiled, sockets))
+            connections.reset(self.narrowing.due(self.ledger.running, look.compiled, sockets.of))
         self._weigh(look)
 
     def blind(self, why: str) -> None:
         """Note that for this time nothing can be proven."""
         self._unknown[why] = None
 
-    def _look_at_sockets(self, found: tuple[Connection, ...], look: Look) -> Decided:
+    def _look_at_sockets(self, found: tuple[Connection, ...], sockets: Sockets, look: Look) -> Decided:
         # what was cut with its tunnel is held against the lanes of then: was it bound to that tunnel at all?
         cut, lanes = self._host.cut_off(), self._lanes
         self._learn_lanes(look.plan)
@@ -96,7 +98,7 @@ class Prover:
         self._note(one.finding for one in judge(self._ours(cut), lanes, old) if isinstance(one, Wrong))
         wrong = [one for one in judged if isinstance(one, Wrong)]
         gone = [one.connection for one in judged if isinstance(one, Old)]
-        away = self._escaped(found, look.plan)
+        away = self._escaped(found, sockets, look.plan)
         connections.reset([*(one.connection for one in wrong), *gone, *away])
         self._note([*(one.finding for one in wrong), *map(escape, away)])
         right = [one for one in judged if isinstance(one, Right)]
@@ -119,14 +121,16 @@ class Prover:
             self._lanes_before, self._lanes = self._lanes, plan.lanes
             self._lanes_changed = time.monotonic()
 
-    def _escaped(self, found: tuple[Connection, ...], plan: Plan) -> list[Connection]:
+    def _escaped(self, found: tuple[Connection, ...], sockets: Sockets, plan: Plan) -> list[Connection]:
         """Return what escaped and was seen the turn before, too: the socket table is not read at one instant."""
         node = self._node
         freed = {node.proxy_uid, node.tunnel_uid, *node.exempt_uids}
         places = (*plan.guard.resolvers, *plan.guard.gateways)
         seen = escaped(found, plan.guard.capture.entries, freed, node.inbound, places)
         here = {address for link in netlink.observe_links() for address in link.addresses} if seen else ()
-        again = [one for one in seen if one.handle in self._suspects and one.remote not in here]
+        again = [
+            one for one in seen if one.handle in self._suspects and one.remote not in here and not sockets.captured(one)
+        ]
         self._suspects = frozenset(one.handle for one in seen)
         return again
 

@@ -18,7 +18,7 @@ from pointsman.node.holdings import Holdings, source_of, unfit
 from pointsman.node.lease_list import listed
 from pointsman.node.workshop import Workshop
 from pointsman.policy.holding import holder_attribute
-from pointsman.system import connections
+from pointsman.system import translations
 from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
 from pointsman.tunnels import demand
@@ -73,7 +73,9 @@ class Provision:
         if profile is None or profile.holding is None:
             return Refused("the policy has changed; try again")
         attribute = holder_attribute(profile.holding, policy.attributes)
-        asking = asyncio.get_running_loop().run_in_executor(self._asks, holder_named, ask, attribute, connections.owner)
+        asking = asyncio.get_running_loop().run_in_executor(
+            self._asks, holder_named, ask, attribute, translations.owner
+        )
         key = await asking
         if key is None:
             return Refused(f"profile `{profile.name}`: nobody is known whose tunnel it could be")

@@ -64,8 +64,8 @@ def test_a_change_of_policy_asks_once_and_names_the_sockets_until_they_are_gone(
     out = Connection("10.71.0.2", 6000, "198.51.100.80", 80, 64001)
     sockets = {one.points: one for one in (app, out)}
 
-    first = narrowing.due(ledger.running, compiled(WATCH), sockets)
-    second = [narrowing.due(ledger.running, compiled(DENIED), sockets) for _ in range(2)]
+    first = narrowing.due(ledger.running, compiled(WATCH), sockets.get)
+    second = [narrowing.due(ledger.running, compiled(DENIED), sockets.get) for _ in range(2)]
 
     assert (first, second, ledger.tally.ended) == ([], [[app, out]] * 2, 1)
 
@@ -74,9 +74,9 @@ def test_what_began_under_the_policy_in_force_is_not_asked_about(tmp_path: Path)
     paths = Paths(tmp_path, tmp_path)
     ledger = Ledger(paths)
     narrowing = Narrowing(Log(), ledger.tally)
-    narrowing.due([], compiled(DENIED), {})
+    narrowing.due([], compiled(DENIED), {}.get)
     told(paths, "running.log", record(time="2999-01-01T00:00:00.000Z"))
     ledger.read(NOTHING, 0.0, never)
-    narrowing.due(ledger.running, compiled(DENIED), {})
+    narrowing.due(ledger.running, compiled(DENIED), {}.get)
 
     assert ledger.tally.ended == 0
