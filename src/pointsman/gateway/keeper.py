@@ -34,6 +34,7 @@ class Keeper:
         self._kept = grants
         self._log = log
         self._seen: Mapping[Kind, Seen] = {}
+        self._fault = ""  # why the last turn failed
         self._lock = asyncio.Lock()
         self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ended = asyncio.Event()
@@ -125,7 +126,7 @@ class Keeper:
     async def _prolong(self, grant: Grant) -> None:
         """Write down when a tunnel ends now. Nothing else of it has changed, so the host is not looked at again."""
         seen = self._seen.get(grant.kind)
-        why = seen.why if seen else self.why
+        why = self._fault or (seen.why if seen else self.why)
         if why:
             raise Fault("gateway-stuck", f"make tunnel `{grant.asked.name}`", why)
         await self._keep(self.state.having(grant))
@@ -163,9 +164,10 @@ class Keeper:
             self.why = "; ".join(f"{kind}: {seen.why}" for kind, seen in self._seen.items() if seen.why)
             if self.why:
                 self._log.fault(Fault("gateway-stuck", "serve", self.why))
+            self._fault = ""
         except Fault as fault:
             self._log.fault(fault)
-            self.why = str(fault)
+            self.why = self._fault = str(fault)
 
 
 def _named(key: Key) -> dict[str, str]:

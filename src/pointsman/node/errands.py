@@ -25,7 +25,8 @@ class Errands:
             if not task.cancelled():
                 task.result()
 
-    def cancel(self) -> None:
-        """End all of it."""
+    async def end(self) -> None:
+        """End all of it, and return when it has ended."""
         for task in self.tasks.values():
             task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)

@@ -36,6 +36,7 @@ class Fleet:
         self._locks: dict[str, threading.Lock] = {}
         self._seen: dict[str, Observation] = {}
         self._revived: dict[str, float] = {}
+        self._sent_before: dict[str, int] = {}
         self._pulses: dict[str, tuple[Pulse, Health]] = {}
         for supply in pool.supplies:
             self.add(supply)
@@ -53,7 +54,7 @@ class Fleet:
         """Take a tunnel down and look after it no more; return what failed."""
         supply = self._supplies.pop(name, None)
         fault = None if supply is None else await asyncio.to_thread(self._stop, supply)
-        for known in (self._berths, self._lives, self._locks, self._seen, self._revived):
+        for known in (self._berths, self._lives, self._locks, self._seen, self._revived, self._sent_before):
             known.pop(name, None)
         return fault
 
@@ -114,7 +115,7 @@ class Fleet:
 
     def took(self) -> dict[str, int]:
         """Return how many bytes each tunnel says it has sent, as last seen."""
-        return {name: seen.sent for name, seen in self._seen.items()}
+        return {name: seen.sent + self._sent_before.get(name, 0) for name, seen in self._seen.items()}
 
     def _tunnel(self, supply: Supply, table: int) -> Tunnel:
         entry, life = supply.entry, self._lives[supply.entry.name]
@@ -170,17 +171,22 @@ class Fleet:
                 life = lifecycle.observed(lifecycle.moved(life, Event.STARTED, now), seen, now)
         if lifecycle.forgotten(life, seen, self._revived.get(name, 0.0), now):
             self._revived[name] = now
-            self._revive(supply)
+            seen = self._revive(supply, seen)
         self._seen[name] = seen
         self._live(name, life)
 
-    def _revive(self, supply: Supply) -> None:
-        name = supply.entry.name
+    def _revive(self, supply: Supply, seen: Observation) -> Observation:
+        """Greet its gateway anew, and return what is seen then. What it had sent is not forgotten with its session."""
+        name, driver = supply.entry.name, self._drivers[supply.entry.kind]
         self._log.event("a gateway is greeted anew", tunnel=name)
         try:
-            self._drivers[supply.entry.kind].revive(supply.spec, self._berths[name])
+            driver.revive(supply.spec, self._berths[name])
+            after = driver.tend(supply.spec, self._berths[name])
         except Fault as fault:
             self._log.fault(fault)
+            return seen
+        self._sent_before[name] = self._sent_before.get(name, 0) + max(0, seen.sent - after.sent)
+        return after
 
     def _live(self, name: str, life: Life) -> None:
         before, self._lives[name] = self._lives[name], life

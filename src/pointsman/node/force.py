@@ -51,7 +51,9 @@ class Force:
         self.prober = Prober(self.stirred.set, log)
         self._spoken_for = spoken_for
         workshop = Workshop(node.gateways, paths.made, fleet, self.settle_lanes, log, self._all_spoken_for)
-        self.provision = Provision(workshop, node.bounds, log, self.settle_lanes, fleet.state, lambda: self.policy)
+        self.provision = Provision(
+            workshop, node.bounds, log, self.settle_lanes, fleet.state, lambda: self.policy, self._in_force
+        )
         self._next: asyncio.Task[None] | None = None
 
     @property
@@ -81,7 +83,7 @@ class Force:
         trees, holdings = self.names.placed(self.trees), self.provision.holdings
         tunnels = await self.steering.settle(trees, self.memory, holdings, self.pulses, self.ready, lanes_only)
         self.names.turn(trees.policy)
-        self.prober.watch(targets(trees.policy, tunnels))
+        self.prober.watch(targets(trees.policy, tunnels), {tunnel.name for tunnel in tunnels})
 
     async def settled(self) -> bool:
         """Do so, and return whether it worked. What fails is logged once."""
@@ -111,6 +113,9 @@ class Force:
         """Have the agent end. What runs goes on running."""
         self.ended.set()
         self.stirred.set()
+
+    def _in_force(self, lane: str) -> bool:
+        return any(one.cluster == lane for one in self.steering.lanes)
 
     def _all_spoken_for(self) -> frozenset[str]:
         return self._spoken_for | spoken.by_policy(self.names.known(self.policy))

@@ -1,5 +1,6 @@
 """How a holder comes to a tunnel: a spare one that waits, or a new one, at the gateway that comes first."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pointsman.model.fault import Fault
@@ -28,11 +29,18 @@ class Nothing:
 
 
 class Giving:
-    """Remembers which gateways were asked lately, and what they refused. `taken` says when, by gateway."""
+    """Remembers which gateways were asked lately, and what they refused. `taken` says when, by gateway.
 
-    def __init__(self, workshop: Workshop, log: Log) -> None:
+    `in_force` tells whether there is a lane of this name, and `settle` makes those that are wanted.
+    """
+
+    def __init__(
+        self, workshop: Workshop, log: Log, in_force: Callable[[str], bool], settle: Callable[[], Awaitable[None]]
+    ) -> None:
         self._workshop = workshop
         self._log = log
+        self._in_force = in_force
+        self._settle = settle
         self.taken: dict[str, list[float]] = {}
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}  # by profile and gateway
 
@@ -68,13 +76,16 @@ class Giving:
         if spare is None:
             return (await self._workshop.make(gateway, holder, profile)).name
         self._workshop.give(spare.name, holder)
+        if not self._in_force(f"{profile.name}@{spare.name}"):
+            await self._settle()
         return spare.name
 
     def _spare_of(self, gateway: str, profile: Profile) -> Made | None:
         made = self._workshop.made.values()
         spares = (one for one in made if one.holder is None and one.leaving is None and one.gateway == gateway)
-        fit = (one for one in spares if not misfit(made_as(one), profile))
-        return next((one for one in fit if self._workshop.carries(one.name)), None)
+        fit = [one for one in spares if not misfit(made_as(one), profile) and self._workshop.carries(one.name)]
+        ready = (one for one in fit if self._in_force(f"{profile.name}@{one.name}"))
+        return next(ready, fit[0] if fit else None)
 
     def _shut(self, profile: str) -> dict[str, str]:
         """Return which gateways are not asked for this profile now, and why: the answer would be the same again."""

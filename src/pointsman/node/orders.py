@@ -74,7 +74,7 @@ class Orders:
         return {"until": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))}
 
     async def _open(self, seconds: int) -> None:
-        """Open the host; where nothing new can be worked out, what is in force already."""
+        """Open the host, for 0 close it; where nothing new can be worked out, by what is in force already."""
         plan = self._force.steering.plan
         try:
             await self._force.settle()
@@ -87,7 +87,7 @@ class Orders:
         """Close the host again before its time."""
         async with self._force.lock:
             self._force.remember(replace(self._force.memory, glass_until=None))
-            await self._force.settle()
+            await self._open(0)
         self._log.event("the glass is closed")
         return {"closed": True}
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -76,26 +76,29 @@ class Prober:
         self._changed = changed
         self._log = log
         self._watches: dict[str, _Watch] = {}
+        self._away: dict[str, _Watch] = {}  # what was known of paths that cannot be asked now
         self._told = asyncio.Event()
 
     @property
     def pulses(self) -> dict[str, tuple[Pulse, Health]]:
         """Return what is known of each path that is probed, and what it is held to."""
-        return {name: (watch.pulse, watch.target.limits) for name, watch in self._watches.items()}
+        every = {**self._away, **self._watches}
+        return {name: (watch.pulse, watch.target.limits) for name, watch in every.items()}
 
-    def watch(self, targets: Mapping[str, Target]) -> None:
-        """Probe these tunnels from now on and no others. One whose path changed starts afresh."""
+    def watch(self, targets: Mapping[str, Target], there: Collection[str]) -> None:
+        """Probe these from now on and no others, of the tunnels that are there.
+
+        One whose path changed starts afresh; one that only could not be asked for a while goes on as what it was.
+        """
         for name, watch in tuple(self._watches.items()):
             target = targets.get(name)
-            if target is None or target.path != watch.target.path:
+            if target is None or target.path != watch.target.path or watch.broken:
                 self._leave(name)
-            elif watch.broken:
-                self._leave(name)
-                self._begin(name, target, watch.pulse)
             else:
                 watch.target = target
+        self._away = {name: watch for name, watch in self._away.items() if name in there}
         for name in targets.keys() - self._watches.keys():
-            self._begin(name, targets[name], Pulse())
+            self._begin(name, targets[name])
         self._told.set()
 
     async def run(self) -> None:
@@ -112,22 +115,24 @@ class Prober:
                 except TimeoutError:
                     continue
         finally:
-            self.watch({})
+            self.watch({}, ())
 
-    def _begin(self, name: str, target: Target, pulse: Pulse) -> None:
+    def _begin(self, name: str, target: Target) -> None:
         try:
             line = Line(*target.path)
         except Fault as fault:
             self._log.fault(fault)
             return
+        before = self._away.pop(name, None)
+        pulse = before.pulse if before is not None and before.target.path == target.path else Pulse()
         watch = _Watch(target, line, time.monotonic(), pulse)
         self._watches[name] = watch
         asyncio.get_running_loop().add_reader(line, self._hear, watch)
 
     def _leave(self, name: str) -> None:
-        line = self._watches.pop(name).line
-        asyncio.get_running_loop().remove_reader(line)
-        line.close()
+        watch = self._away[name] = self._watches.pop(name)
+        asyncio.get_running_loop().remove_reader(watch.line)
+        watch.line.close()
 
     def _tend(self, watch: _Watch, now: float) -> None:
         """Count what came, then what did not, then ask again: a loop that was held up has lost nothing."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from pointsman.model.connection import Connection
+from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node import balance, evidence
 from pointsman.node.apply import Host
@@ -98,9 +99,11 @@ class Prover:
         self._note(one.finding for one in judge(self._ours(cut), lanes, old) if isinstance(one, Wrong))
         wrong = [one for one in judged if isinstance(one, Wrong)]
         gone = [one.connection for one in judged if isinstance(one, Old)]
+        connections.reset([*(one.connection for one in wrong), *gone])
+        self._note(one.finding for one in wrong)
         away = self._escaped(found, sockets, look.plan)
-        connections.reset([*(one.connection for one in wrong), *gone, *away])
-        self._note([*(one.finding for one in wrong), *map(escape, away)])
+        connections.reset(away)
+        self._note(map(escape, away))
         right = [one for one in judged if isinstance(one, Right)]
         self.standing = Counter(one.lane for one in right)
         self._packets = carrying(right, look.plan.lanes)[:MOST_ROUTES]
@@ -128,11 +131,13 @@ class Prover:
         places = (*plan.guard.resolvers, *plan.guard.gateways)
         seen = escaped(found, plan.guard.capture.entries, freed, node.inbound, places)
         here = {address for link in netlink.observe_links() for address in link.addresses} if seen else ()
-        again = [
-            one for one in seen if one.handle in self._suspects and one.remote not in here and not sockets.captured(one)
-        ]
+        again = [one for one in seen if one.handle in self._suspects and one.remote not in here]
         self._suspects = frozenset(one.handle for one in seen)
-        return again
+        try:
+            return [one for one in again if not sockets.captured(one)]
+        except Fault as fault:  # whatever it is, nobody can say that it is captured
+            self.blind(str(fault))
+            return again
 
     def _weigh(self, look: Look) -> None:
         """Hold the guard's counters against the tunnels' own: what they took is told one turn after the guard."""

@@ -39,7 +39,9 @@ class Provision:
         settle: Callable[[], Awaitable[None]],
         state: Callable[[str], State],
         policy: Callable[[], Policy],
+        in_force: Callable[[str], bool],
     ) -> None:
+        """`in_force` tells whether requests can go by the lane of this name."""
         self._workshop = workshop
         self._bounds = bounds
         self._log = log
@@ -49,7 +51,7 @@ class Provision:
         # a thread apart: however many ask, tunnels are tended, and connections proven and cut
         self._asks = ThreadPoolExecutor(1, "asks")
         self._failed: dict[str, float] = {}
-        self._giving = Giving(workshop, log)
+        self._giving = Giving(workshop, log, in_force, settle)
         self._banned: dict[tuple[str, str], float] = {}
         self._pending: dict[Holder, asyncio.Task[str]] = {}
         self._errands = Errands()
@@ -168,7 +170,8 @@ class Provision:
         """End what is under way, and take all tunnels away at their gateways."""
         for task in self._pending.values():
             task.cancel()
-        self._errands.cancel()
+        # what is in the making is known to be there only when its maker has ended
+        await asyncio.gather(*self._pending.values(), self._errands.end(), return_exceptions=True)
         return await self._workshop.close()
 
     def key_ages(self) -> dict[str, float]:

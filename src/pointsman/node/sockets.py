@@ -19,7 +19,7 @@ class Sockets:
         doors, every = frozenset(entries), tuple(found)
         self._doors = doors
         self._by_points = {one.points: one for one in every}
-        self._taken_in = {one.points[1]: one for one in every if not one.leaves and one.local_port in doors}
+        self._taken_in = {one.points[1]: one for one in every if one.local_port in doors and not one.leaves}
 
     def of(self, pair: Pair) -> Connection | None:
         """Return the connection with these ends as the proxy writes them down, as its user's; None without one."""

@@ -35,8 +35,8 @@ def owner(source: End, destination: End) -> int | None:
     `source` is who the proxy says has called, `destination` where the caller wanted to go.
     """
     found = connections.owner(source, destination)
-    if found is not None:
-        return found
+    if found is not None or redirected_to(source, destination) is not None:
+        return found  # by these very ends it was begun: who called is known, or gone
     for one in connections.standing():
         if (one.remote, one.remote_port) == source and not one.leaves:
             called = caller_of((one.local, one.local_port), source)

@@ -184,5 +184,8 @@ def link_name(runtime: str, tunnel: str) -> str:
 
 def digest(spec: Spec) -> str:
     """Return the content hash of a spec: a daemon is adopted only if it was started with the same one."""
-    canonical = json.dumps([type(spec).__name__, asdict(spec)], sort_keys=True, separators=(",", ":"))
+    told = asdict(spec)
+    if isinstance(spec, OpenvpnSpec):
+        del told["addresses"]  # its daemon is not told what its gateway should give
+    canonical = json.dumps([type(spec).__name__, told], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

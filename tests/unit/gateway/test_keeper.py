@@ -54,6 +54,23 @@ def test_the_same_request_again_prolongs_a_tunnel_without_a_look_at_the_host(tmp
     asyncio.run(story())
 
 
+def test_the_same_request_again_is_refused_while_turns_fail(tmp_path: Path) -> None:
+    async def story() -> None:
+        host = Host()
+        kept = keeper(host, tmp_path)
+        await kept.start()
+        await kept.grant(asked())
+        host.says = iter([Fault("nft", "look at the guard", "no memory")])
+        await kept._turn()
+
+        with pytest.raises(Fault, match="no memory"):
+            await kept.grant(asked())
+        await kept._turn()
+        assert isinstance(await kept.grant(asked()), Admitted)
+
+    asyncio.run(story())
+
+
 def test_the_same_request_again_is_refused_while_its_server_is_stuck(tmp_path: Path) -> None:
     async def story() -> None:
         host = Host()

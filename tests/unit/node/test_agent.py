@@ -140,7 +140,7 @@ def test_more_tunnels_than_there_are_numbers_end_no_turn_and_no_agent(
     assert len(kernel.plans) == 1
 
 
-def test_the_glass_can_be_broken_where_no_new_plan_can_be_worked_out(
+def test_the_glass_can_be_broken_and_closed_where_no_new_plan_can_be_worked_out(
     world: tuple[Agent, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, kernel = world
@@ -153,11 +153,14 @@ def test_the_glass_can_be_broken_where_no_new_plan_can_be_worked_out(
         kernel.refuses = "no memory"
         with pytest.raises(Fault):
             await agent.orders.break_glass(3600, "another")
+        assert agent._force.memory.glass_reason == "a drill"
+        kernel.refuses = ""
+        await agent.orders.close_glass()
 
     asyncio.run(broken())
 
-    assert kernel.glass == [0, 60]
-    assert agent._force.memory.glass_reason == "a drill"
+    assert kernel.glass == [0, 60, 0]
+    assert agent._force.memory.glass_until is None
 
 
 def test_what_drains_goes_on_draining_under_the_next_agent_until_its_time_is_over(tmp_path: Path) -> None:

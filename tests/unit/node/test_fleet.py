@@ -162,6 +162,20 @@ def test_what_cannot_be_taken_down_is_told(tmp_path: Path) -> None:
     assert [str(fault) for fault in left] == [f"end tunnel `{name}`: it does not end" for name in ("a", "b")]
 
 
+def test_what_a_tunnel_had_sent_is_not_forgotten_with_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "REVIVE", 0.0)
+    driver = Driver(*(Observation(State.UP, "eth0", sent=sent) for sent in (100, 900, 20, 50)))
+    fleet = fleet_of(driver, "a")
+    asyncio.run(fleet.turn())
+    fleet.heed({"a": (Pulse(dead=True), Health())}, time.monotonic())
+
+    asyncio.run(fleet.turn())
+    fleet.heed({"a": (Pulse(), Health())}, time.monotonic())
+    asyncio.run(fleet.turn())
+
+    assert (driver.revived, fleet.took()) == (["a"], {"a": 880 + 50})
+
+
 @pytest.mark.parametrize(("pause", "times"), [(0.0, 3), (60.0, 0)])
 def test_a_gateway_that_answers_no_probe_is_greeted_anew_after_a_while(
     monkeypatch: pytest.MonkeyPatch, pause: float, times: int

@@ -41,6 +41,7 @@ def provided(
     settle: Callable[[], Awaitable[None]],
     answer: Answering,
     policy: Callable[[], Policy] = lambda: POLICY,
+    in_force: Callable[[str], bool] = lambda lane: True,
 ) -> Provision:
     """What gives tunnels of one gateway, which answers like this; `settle` puts them in force."""
     gateway = Gateway("gw", "192.0.2.21", 7443, Kind.WIREGUARD, Level.STRONG, (), "", "", "")
@@ -48,7 +49,7 @@ def provided(
     shop = Workshop([gateway], folder / "made", fleet, settle, Log())
     transport = httpx.MockTransport(answer)
     shop._asked["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
-    return Provision(shop, Bounds(), Log(), settled, fleet.state, policy)
+    return Provision(shop, Bounds(), Log(), settle, fleet.state, policy, in_force)
 
 
 def held(folder: Path, ban: float) -> Answer:
@@ -134,6 +135,49 @@ def test_a_bug_in_what_was_begun_comes_out_in_the_next_turn(tmp_path: Path) -> N
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(turns())
+
+
+def test_what_is_in_the_making_when_all_ends_is_taken_away_as_well(tmp_path: Path) -> None:
+    async def all_of_it() -> list[str]:
+        asked, told = asyncio.Event(), []
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            told.append(request.method)
+            if request.method == "PUT":
+                asked.set()
+                await asyncio.Event().wait()
+            return httpx.Response(204)
+
+        provision = provided(tmp_path, settled, answer)
+        holding = asyncio.create_task(provision.hold(VAULT, EACH_USER, ADA))
+        await asked.wait()
+        assert await provision.stop() == ()
+        holding.cancel()
+        return told
+
+    assert asyncio.run(all_of_it()) == ["PUT", "DELETE"]
+
+
+@pytest.mark.parametrize(("there", "settles"), [(True, 0), (False, 1)])
+def test_a_holder_of_a_spare_tunnel_waits_until_there_is_a_lane_for_it(
+    tmp_path: Path, there: bool, settles: int
+) -> None:
+    settled_for: list[str] = []
+
+    async def settle() -> None:
+        settled_for.append("")
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(201, json=MADE)
+
+    async def all_of_it() -> int:
+        provision = provided(tmp_path, settle, answer, in_force=lambda lane: there)
+        await provision._workshop.make(provision._workshop.gateways["gw"], None, None)
+        before = len(settled_for)
+        assert isinstance(await provision.hold(VAULT, EACH_USER, ADA), Granted)
+        return len(settled_for) - before
+
+    assert asyncio.run(all_of_it()) == settles
 
 
 def changed(**changes: Any) -> Policy:

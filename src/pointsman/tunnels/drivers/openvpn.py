@@ -49,7 +49,8 @@ class OpenvpnDriver:
         found, said = links.get(berth.link) or link.look(berth.link), _ask(spec, berth)
         if found is None or isinstance(said, _Silent):
             return _observation(spec, berth, found, said)
-        refused = self._refused(spec, berth, said, links)
+        dressed = said.connected and link.dressed_as(found, berth, said.addresses, spec.mtu)
+        refused = "" if dressed else self._refused(spec, said, links)
         wanted = said.addresses if said.connected and not refused else ()
         if not link.dressed_as(found, berth, wanted, spec.mtu):
             found = link.dress(berth, wanted, spec.mtu)
@@ -67,7 +68,7 @@ class OpenvpnDriver:
         link.remove(berth)
         child.clear(berth)
 
-    def _refused(self, spec: OpenvpnSpec, berth: Berth, said: "management.Said", links: Links) -> str:
+    def _refused(self, spec: OpenvpnSpec, said: "management.Said", links: Links) -> str:
         if not said.connected:
             return ""
         seen = (links or link.look_at_all()).values()
