@@ -1,6 +1,6 @@
 """How a holder comes to a tunnel: a spare one that waits, or a new one, at the gateway that comes first."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pointsman.model.fault import Fault
@@ -31,16 +31,13 @@ class Nothing:
 class Giving:
     """Remembers which gateways were asked lately, and what they refused. `taken` says when, by gateway.
 
-    `in_force` tells whether there is a lane of this name, and `settle` makes those that are wanted.
+    `in_force` tells whether there is a lane of this name; of spare tunnels, one that has it comes first.
     """
 
-    def __init__(
-        self, workshop: Workshop, log: Log, in_force: Callable[[str], bool], settle: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, workshop: Workshop, log: Log, in_force: Callable[[str], bool]) -> None:
         self._workshop = workshop
         self._log = log
         self._in_force = in_force
-        self._settle = settle
         self.taken: dict[str, list[float]] = {}
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}  # by profile and gateway
 
@@ -76,8 +73,6 @@ class Giving:
         if spare is None:
             return (await self._workshop.make(gateway, holder, profile)).name
         self._workshop.give(spare.name, holder)
-        if not self._in_force(f"{profile.name}@{spare.name}"):
-            await self._settle()
         return spare.name
 
     def _spare_of(self, gateway: str, profile: Profile) -> Made | None:

@@ -51,7 +51,8 @@ class Provision:
         # a thread apart: however many ask, tunnels are tended, and connections proven and cut
         self._asks = ThreadPoolExecutor(1, "asks")
         self._failed: dict[str, float] = {}
-        self._giving = Giving(workshop, log, in_force, settle)
+        self._in_force = in_force
+        self._giving = Giving(workshop, log, in_force)
         self._banned: dict[tuple[str, str], float] = {}
         self._pending: dict[Holder, asyncio.Task[str]] = {}
         self._errands = Errands()
@@ -107,7 +108,16 @@ class Provision:
             one = self._of(holder)
         if one is None or not self._workshop.carries(one.name):
             return Refused(f"profile `{profile.name}`: its tunnel is not up")
-        return Granted(f"{profile.name}@{one.name}")
+        return await self._by(f"{profile.name}@{one.name}", profile)
+
+    async def _by(self, lane: str, profile: Profile) -> Answer:
+        """Return the lane once it is in force; one that was a spare's or a successor's a moment ago may not be yet."""
+        if not self._in_force(lane):
+            try:
+                await self._settle()
+            except Fault as fault:
+                self._log.fault(fault)
+        return Granted(lane) if self._in_force(lane) else Refused(f"profile `{profile.name}`: its tunnel is not up")
 
     def used(self, tunnels: frozenset[str]) -> None:
         """Note that these carried something just now."""

@@ -159,19 +159,19 @@ def test_what_is_in_the_making_when_all_ends_is_taken_away_as_well(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("there", "settles"), [(True, 0), (False, 1)])
-def test_a_holder_of_a_spare_tunnel_waits_until_there_is_a_lane_for_it(
-    tmp_path: Path, there: bool, settles: int
-) -> None:
+def test_a_holder_waits_until_there_is_a_lane_for_its_tunnel(tmp_path: Path, there: bool, settles: int) -> None:
+    laid = {"": there}
     settled_for: list[str] = []
 
     async def settle() -> None:
         settled_for.append("")
+        laid[""] = there or len(settled_for) > 2
 
     async def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(201, json=MADE)
 
     async def all_of_it() -> int:
-        provision = provided(tmp_path, settle, answer, in_force=lambda lane: there)
+        provision = provided(tmp_path, settle, answer, in_force=lambda lane: laid[""])
         await provision._workshop.make(provision._workshop.gateways["gw"], None, None)
         before = len(settled_for)
         assert isinstance(await provision.hold(VAULT, EACH_USER, ADA), Granted)
