@@ -14,8 +14,8 @@ from pointsman.model.profile import Level, Profile
 from pointsman.model.tunnel import Kind, State, Tunnel
 from pointsman.tunnels.select import Chosen, select
 
-_AT_ONCE = 25
-_MOST_SECONDS = 70.0
+_AT_ONCE = 10
+_MOST_SECONDS = 150.0
 _FLOWS = 5
 _SETTLED, _WATCHED = 3.0, 8.0
 
@@ -66,12 +66,13 @@ def selection(count: int) -> Figures:
 
 
 def _held(place: Standing, count: int, until_then: float) -> Iterator[int]:
-    """Make the first requests of so many users, a few at a time, and yield how many were refused."""
+    """Have so many users ask until they have a tunnel, a few at a time, and yield how often they were refused."""
 
     def hold(number: int) -> int:
-        if time.monotonic() > until_then:
-            return 0
-        return int(first_byte(f"/own/many-{number}", place.token(f"many-{number}"))[1] != ALLOWED)
+        refused, token = 0, place.token(f"many-{number}")
+        while time.monotonic() < until_then and first_byte(f"/own/many-{number}", token)[1] != ALLOWED:
+            refused += 1
+        return refused
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for begun in range(0, count, 50):

@@ -19,6 +19,7 @@ from pointsman.node.findings import (
     Finding,
     file_findings,
     guard_finding,
+    inotify_finding,
     kernel_finding,
     stacked_findings,
     xdp_finding,
@@ -41,6 +42,7 @@ def examine(node: Node) -> tuple[Finding, ...]:
         *_rules(),
         *_tables(),
         *_sysctls(),
+        *_userspace(node),
         *_devices(node),
         *_stacked(node),
         *_resolvers(node),
@@ -208,6 +210,17 @@ def _sysctls() -> list[Finding]:
         hint = "net.ipv4.conf.all.rp_filter is 1 (strict): replies from tunnels are dropped; set it to 2 or 0"
         return [Finding("reverse path filter", "problem", hint)]
     return [Finding("reverse path filter", "ok")]
+
+
+def _userspace(node: Node) -> list[Finding]:
+    """Judge whether as many wireguard-go may run as the node file lets there be tunnels; none do with the module."""
+    pooled = sum(entry.kind is Kind.WIREGUARD for entry in node.entries)
+    given = [gateway for gateway in node.gateways if gateway.kind is Kind.WIREGUARD]
+    if Path("/sys/module/wireguard").exists() or not (pooled or given):
+        return []
+    held = node.bounds.node + sum(gateway.least for gateway in given) if given else 0
+    limit = _text(Path("/proc/sys/fs/inotify/max_user_instances")).strip()
+    return [inotify_finding(int(limit), pooled + held)] if limit.isdigit() else []
 
 
 def _devices(node: Node) -> list[Finding]:

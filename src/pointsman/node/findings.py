@@ -71,6 +71,14 @@ def stacked_findings(links: Iterable[Mapping[str, object]], uplinks: Iterable[st
     return found or [Finding("stacked uplinks", "ok", "none")]
 
 
+def inotify_finding(limit: int, daemons: int) -> Finding:
+    """Judge fs.inotify.max_user_instances (inotify(7)): each wireguard-go takes one of its user's."""
+    if daemons > limit:
+        what = f"fs.inotify.max_user_instances is {limit}, and up to {daemons} tunnels need one each; raise it, or"
+        return Finding("userspace WireGuard", "warning", f"{what} use the kernel's WireGuard module")
+    return Finding("userspace WireGuard", "ok", f"room for {limit} tunnels")
+
+
 def file_findings(modes: Mapping[str, int | None]) -> list[Finding]:
     """Judge the permissions of files that hold keys, by their paths; None where there is no such file."""
     found = []

@@ -6,6 +6,7 @@ from pointsman.node.findings import (
     Finding,
     file_findings,
     guard_finding,
+    inotify_finding,
     kernel_finding,
     stacked_findings,
     xdp_finding,
@@ -104,6 +105,10 @@ def test_every_open_file_is_named() -> None:
     found = file_findings({"/b": 0o644, "/c": 0o600, "/a": 0o640})
 
     assert [one.detail.partition(" is")[0] for one in found] == ["`/a`", "`/b`"]
+
+
+def test_more_userspace_tunnels_than_the_kernel_lets_watch_a_file_are_a_warning() -> None:
+    assert [inotify_finding(128, daemons).level for daemons in (128, 129)] == ["ok", "warning"]
 
 
 def test_a_file_that_is_not_there_is_a_problem() -> None:
