@@ -49,8 +49,7 @@ class OpenvpnDriver:
         found, said = links.get(berth.link) or link.look(berth.link), _ask(spec, berth)
         if found is None or isinstance(said, _Silent):
             return _observation(spec, berth, found, said)
-        dressed = said.connected and link.dressed_as(found, berth, said.addresses, spec.mtu)
-        refused = "" if dressed else self._refused(spec, said, links)
+        refused = self._refused(spec, said, links)
         wanted = said.addresses if said.connected and not refused else ()
         if not link.dressed_as(found, berth, wanted, spec.mtu):
             found = link.dress(berth, wanted, spec.mtu)
@@ -72,8 +71,9 @@ class OpenvpnDriver:
         if not said.connected:
             return ""
         seen = (links or link.look_at_all()).values()
-        own = {address for one in seen if not one.alias.startswith(MARK) for address in one.addresses}
-        return refused(said.addresses, spec.addresses, self._spoken_for | own)
+        pushed = set(said.addresses)
+        own = {at for one in seen if not one.alias.startswith(MARK) for at in one.addresses if at in pushed}
+        return refused(said.addresses, spec.addresses, (self._spoken_for & pushed) | own)
 
 
 def refused(pushed: Iterable[str], expected: tuple[str, ...], spoken_for: frozenset[str]) -> str:
