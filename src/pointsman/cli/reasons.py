@@ -12,11 +12,13 @@ from pointsman.model.attribute import Attribute, Claim, Header, NodeFact, Value
 from pointsman.model.context import Absent, Context, Request
 from pointsman.model.decision import Deny, Malformed, Misdirected, Permit
 from pointsman.model.policy import Policy
+from pointsman.model.profile import Who
 from pointsman.model.tunnel import Entry, Lease, State, Tunnel
 from pointsman.policy.context import attributes_of, read
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import compile_policy
 from pointsman.policy.evaluate import satisfied
+from pointsman.policy.holding import holder_of
 from pointsman.policy.token import verified
 from pointsman.tunnels.leases import assign
 from pointsman.tunnels.select import Chosen
@@ -58,6 +60,7 @@ def reasons(
     context, decision = judge(policy, request, given, world.facts)
     profile = decision.profile if isinstance(decision, Permit) else ""
     tunnel, objections = _tunnel(world, profile)
+    nobody = _nobody(policy, decision, request, context, given or {})
     return {
         "context": _told(policy, context),
         "trace": [
@@ -67,9 +70,9 @@ def reasons(
         "decision": in_words(decision),
         "rule": decision.rule if isinstance(decision, Permit | Deny) else "",
         "profile": profile,
-        "dedicated": _whose(policy, profile),
-        "tunnel": tunnel,
-        "objections": objections,
+        "dedicated": "" if nobody else _whose(policy, profile),
+        "tunnel": "" if nobody else tunnel,
+        "objections": [nobody] if nobody else objections,
         "assumed": [*assumed, *said],
         "policy": {"name": policy.name, "version": policy.version},
     }
@@ -169,6 +172,9 @@ def _identity(
     if identity is None:
         ignored = "the policy has no identity: claims and tokens say nothing to it"
         return None, (ignored,) if claims is not None or token else ()
+    if request.protocol == "tcp":
+        ignored = "a plain TCP flow carries no token: claims say nothing to it"
+        return None, (ignored,) if claims is not None or token else ()
     if claims is not None:
         return claims, ("the claims are taken as if a verified token had them",)
     sent = token or ",".join(value for name, value in request.headers if name == identity.header)
@@ -182,6 +188,21 @@ def _identity(
 def _whose(policy: Policy, profile: str) -> str:
     holding = policy.profile(profile).holding if profile else None
     return holding.who if holding else ""
+
+
+def _nobody(
+    policy: Policy, decision: Decided, request: Request, context: Context | None, claims: Mapping[str, object]
+) -> str:
+    """Return why a request is refused though its profile is decided: that holds tunnels for others; else nothing."""
+    holding = policy.profile(decision.profile).holding if isinstance(decision, Permit) else None
+    if holding is None or not isinstance(decision, Permit) or context is None:
+        return ""
+    if request.protocol == "tcp":
+        return f"refused: plain TCP does not travel by `{decision.profile}`, which holds a tunnel {holding.who}"
+    if holding.who is Who.WORKLOAD:  # who calls is always known where it is enforced
+        return ""
+    holder = holder_of(holding, decision.rule, policy, context.facts, claims)
+    return f"refused: nobody is known whose tunnel it could be, {holder.why}" if isinstance(holder, Absent) else ""
 
 
 def _tunnel(world: World, profile: str) -> tuple[str, list[str]]:

@@ -113,3 +113,21 @@ def test_a_policy_that_is_not_in_force_chooses_among_the_tunnels_of_the_pool_as_
 def test_with_a_node_file_all_of_its_tunnels_count_as_up_whatever_an_agent_says(tmp_path: Path) -> None:
     with agent(tmp_path, dict.fromkeys("abcd", "failed"), {"cheap": ("", ["all"])}):
         assert told(tmp_path, "GET", "", tmp_path / "node.yaml")[0] == "c"
+
+
+def test_nobody_has_a_tunnel_of_their_own_without_a_name_and_a_plain_flow_has_no_token(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[3] / "examples" / "policy.yaml"
+    ask = Asked("GET", "http://records.example/patients/7")
+
+    def explained(asked: Asked, **claims: str) -> dict[str, Any]:
+        return reasons(asked, claims, "", examples, None, tmp_path, 0.0)
+
+    ada, nobody = explained(ask, role="admin", sub="ada"), explained(ask, role="admin")
+    flow = explained(Asked("GET", "tcp://records.example:5432"), role="admin", sub="ada")
+
+    assert (ada["dedicated"], nobody["dedicated"], nobody["tunnel"]) == ("per-user", "", "")
+    assert nobody["objections"] == ["refused: nobody is known whose tunnel it could be, no user is proven"]
+    assert (flow["decision"], flow["assumed"][-1]) == (
+        "deny (403)",
+        "a plain TCP flow carries no token: claims say nothing to it",
+    )
