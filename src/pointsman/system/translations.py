@@ -6,6 +6,7 @@ that a redirect leads to are taken, be it by a connection that has just ended, t
 
 import socket
 from ipaddress import ip_address
+from typing import Any
 
 from pointsman.model.fault import Fault
 from pointsman.system import connections
@@ -68,5 +69,5 @@ def _ask(by: str, source: End, destination: End) -> tuple[tuple[End, End], tuple
     return None
 
 
-def _ends(told: "NFCTAttrTuple") -> tuple[End, End]:  # type: ignore[name-defined]  # noqa: F821
+def _ends(told: Any) -> tuple[End, End]:
     return (str(ip_address(told.saddr)), told.sport), (str(ip_address(told.daddr)), told.dport)
