@@ -167,7 +167,7 @@ def test_names_of_a_new_policy_are_known_before_it_is_in_force(host: Steered) ->
 
 def test_a_plain_flow_to_a_resolved_address_belongs_to_its_destination(host: Steered) -> None:
     await_addresses(host, FIRST)
-    told = host.json("explain", f"tcp://{FIRST}:80", "--address", FIRST)
+    told = host.json("explain", f"tcp://{FIRST}:7000", "--address", FIRST)
 
     facts = {fact["attribute"]: fact["absent"] for fact in told["context"]}
     assert "several destinations" in facts["destination.name"]  # the lab serves all names there

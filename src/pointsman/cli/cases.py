@@ -19,6 +19,7 @@ from pointsman.policy.decide import decide
 from pointsman.policy.diagram import Compiled, compile_policy
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
+from pointsman.policy.holding import unheld
 from pointsman.policy.load import load_policy
 from pointsman.policy.node import plain
 
@@ -32,7 +33,7 @@ class _Form(BaseModel):
 class Expected(_Form):
     profile: StrictStr | None = None
     deny: Literal[True] | None = None
-    status: Literal[400, 421] | None = None
+    status: Literal[400, 421, 503] | None = None
     rule: StrictStr | None = None
 
 
@@ -111,7 +112,12 @@ def _run(case: Case, compiled: Compiled, place: Place) -> Outcome:
     request = _request(asked, compiled.policy, place)
     context = read_context(request, compiled.policy, case.claims)
     decision = decide(compiled, context) if isinstance(context, Context) else context
+    nobody = ""
+    if isinstance(decision, Permit) and isinstance(context, Context):
+        nobody = unheld(decision, request, compiled.policy, context.facts, case.claims or {})
     match decision:
+        case Permit(_, rule) if nobody:
+            decided = {"deny": "true", "rule": rule} if request.protocol == "tcp" else {"status": "503", "rule": rule}
         case Permit(profile, rule):
             decided = {"profile": profile, "rule": rule}
         case Deny(rule):
@@ -123,7 +129,7 @@ def _run(case: Case, compiled: Compiled, place: Place) -> Outcome:
     given = case.expect.model_dump(exclude_none=True)
     expected = {name: str(value).lower() if value is True else str(value) for name, value in given.items()}
     passed = bool(expected) and all(decided.get(name) == value for name, value in expected.items())
-    return Outcome(case.name, _words(expected), _words(decided), passed)
+    return Outcome(case.name, _words(expected), _words(decided) + (f" ({nobody})" if nobody else ""), passed)
 
 
 def _request(asked: Asked, policy: Policy, place: Place) -> Request:

@@ -86,7 +86,8 @@ def _print(answer: dict[str, Any]) -> None:
     if answer["profile"]:
         print(f"profile:  {answer['profile']}")
         own = f"one {answer['dedicated']}, made when it is needed; `leases list` names them"
-        print(f"tunnel:   {own if answer['dedicated'] else answer['tunnel'] or 'none'}")
+        pooled = "unknown" if answer["tunnel"] is None else answer["tunnel"] or "none"
+        print(f"tunnel:   {own if answer['dedicated'] else pooled}")
         for objection in answer["objections"]:
             print(f"          {show.plain(objection)}")
     for assumed in answer["assumed"]:

@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from pointsman.cli.asked import Asked, as_request, with_stand_ins
+from pointsman.cli.captured import Captured, seen, unreadable
 from pointsman.cli.client import Client, NoAgent
 from pointsman.cli.files import read_bytes, reader
 from pointsman.model.attribute import Attribute, Claim, Header, NodeFact, Value
 from pointsman.model.context import Absent, Context, Request
 from pointsman.model.decision import Deny, Malformed, Misdirected, Permit
 from pointsman.model.policy import Policy
-from pointsman.model.profile import Who
 from pointsman.model.tunnel import Entry, Lease, State, Tunnel
-from pointsman.policy.context import attributes_of, read
+from pointsman.policy.context import attributes_of
+from pointsman.policy.context import read as read_context
 from pointsman.policy.decide import decide
 from pointsman.policy.diagram import compile_policy
 from pointsman.policy.evaluate import satisfied
-from pointsman.policy.holding import holder_of
+from pointsman.policy.holding import unheld
 from pointsman.policy.token import verified
 from pointsman.tunnels.leases import assign
 from pointsman.tunnels.select import Chosen
@@ -41,6 +42,7 @@ class World:
     stays: Mapping[str, str] = field(default_factory=dict)
     latency: Mapping[str, float] = field(default_factory=dict)
     ways: Mapping[str, tuple[str, list[str]]] = field(default_factory=dict)
+    captured: Captured | None = None
 
 
 def reasons(
@@ -56,24 +58,27 @@ def reasons(
     world = _world(policy_file, node_file, runtime)
     policy = world.policy
     request, assumed = as_request(asked, policy)
+    request, read = seen(request, world.captured)
     given, said = _identity(request, claims, token, policy, now)
-    context, decision = judge(policy, request, given, world.facts)
+    wrong = unreadable(request, world.captured)
+    context, decision = (None, wrong) if wrong else judge(policy, request, given, world.facts)
     profile = decision.profile if isinstance(decision, Permit) else ""
+    facts = context.facts if context else {}
+    nobody = unheld(decision, request, policy, facts, given or {}) if isinstance(decision, Permit) else ""
     tunnel, objections = _tunnel(world, profile)
-    nobody = _nobody(policy, decision, request, context, given or {})
     return {
         "context": _told(policy, context),
         "trace": [
             {"attribute": step.attribute, "asked": step.asked, "answer": step.answer}
             for step in (decision.trace if isinstance(decision, Permit | Deny) else ())
         ],
-        "decision": in_words(decision),
+        "decision": in_words(decision, request.protocol),
         "rule": decision.rule if isinstance(decision, Permit | Deny) else "",
         "profile": profile,
         "dedicated": "" if nobody else _whose(policy, profile),
         "tunnel": "" if nobody else tunnel,
-        "objections": [nobody] if nobody else objections,
-        "assumed": [*assumed, *said],
+        "objections": [f"refused: {nobody}"] if nobody else objections,
+        "assumed": [*assumed, *read, *said],
         "policy": {"name": policy.name, "version": policy.version},
     }
 
@@ -82,19 +87,20 @@ def judge(
     policy: Policy, request: Request, claims: Mapping[str, object] | None, facts: Mapping[str, Value]
 ) -> tuple[Context | None, Decided]:
     """Return the context of a request, where it has one, and the decision."""
-    context = read(request, policy, claims)
+    context = read_context(request, policy, claims)
     if not isinstance(context, Context):
         return None, context
     return context, decide(compile_policy(policy, facts), context)
 
 
-def in_words(decision: Decided) -> str:
-    """Return a decision as one line for people."""
+def in_words(decision: Decided, protocol: str) -> str:
+    """Return a decision as one line for people, with what the client is told."""
+    told = {"tcp": "reset", "grpc": "status 7"}.get(protocol, "403")
     match decision:
         case Permit(profile):
             return f"profile {profile}"
         case Deny(_, _, absent):
-            return f"deny (403): rests on `{absent}`, which this request does not have" if absent else "deny (403)"
+            return f"deny ({told})" + (f": rests on `{absent}`, which this request does not have" if absent else "")
         case Malformed(why):
             return f"malformed (400): {why}"
         case Misdirected(destination, address):
@@ -125,9 +131,9 @@ def _world(policy_file: Path | None, node_file: Path | None, runtime: Path) -> W
     try:
         status = Client(runtime, timeout=5).get("/v1/status")
     except NoAgent:
-        return World(with_stand_ins(policy), facts, as_if_up)
+        return World(with_stand_ins(policy), facts, as_if_up, captured=node)
     found = {name["host"]: name["addresses"] for name in status["names"]}
-    there = World(with_stand_ins(placed(policy, found), found), facts, as_if_up)
+    there = World(with_stand_ins(placed(policy, found), found), facts, as_if_up, captured=node)
     if node_file:
         return there
     ways = {profile["name"]: (profile["tunnel"], profile["why"]) for profile in status["profiles"]}
@@ -190,26 +196,13 @@ def _whose(policy: Policy, profile: str) -> str:
     return holding.who if holding else ""
 
 
-def _nobody(
-    policy: Policy, decision: Decided, request: Request, context: Context | None, claims: Mapping[str, object]
-) -> str:
-    """Return why a request is refused though its profile is decided: that holds tunnels for others; else nothing."""
-    holding = policy.profile(decision.profile).holding if isinstance(decision, Permit) else None
-    if holding is None or not isinstance(decision, Permit) or context is None:
-        return ""
-    if request.protocol == "tcp":
-        return f"refused: plain TCP does not travel by `{decision.profile}`, which holds a tunnel {holding.who}"
-    if holding.who is Who.WORKLOAD:  # who calls is always known where it is enforced
-        return ""
-    holder = holder_of(holding, decision.rule, policy, context.facts, claims)
-    return f"refused: nobody is known whose tunnel it could be, {holder.why}" if isinstance(holder, Absent) else ""
-
-
-def _tunnel(world: World, profile: str) -> tuple[str, list[str]]:
-    """Return the tunnel of a profile, and what speaks against the others."""
+def _tunnel(world: World, profile: str) -> tuple[str | None, list[str]]:
+    """Return the tunnel of a profile, None where nobody tells, and what speaks against the others."""
     if not profile or _whose(world.policy, profile):
         return "", []
     decided, why = world.ways.get(profile, ("", []))
+    if not world.tunnels and not world.ways:
+        return None, ["which tunnels there are is not known: no agent runs, and no node file is named with --node"]
     if not world.tunnels or (profile in world.ways and not decided):
         return decided, why
     pooled = [one for one in world.policy.profiles if one.holding is None]

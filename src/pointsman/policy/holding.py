@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from pointsman.model.attribute import BUILTINS, AbsentDeny, Attribute, Claim, Header, Type, Value
-from pointsman.model.context import Absent
+from pointsman.model.context import Absent, Request
+from pointsman.model.decision import Permit
 from pointsman.model.policy import Policy
 from pointsman.model.problem import Place
 from pointsman.model.profile import Holding, Profile, Who
@@ -48,6 +49,21 @@ def holder_of(
     if isinstance(fact, Absent):
         return fact
     return named(fact)
+
+
+def unheld(
+    permit: Permit, request: Request, policy: Policy, facts: Mapping[str, Value | Absent], claims: Mapping[str, object]
+) -> str:
+    """Return why a request is refused whose profile holds a tunnel for each holder; empty where it is not."""
+    holding = policy.profile(permit.profile).holding
+    if holding is None:
+        return ""
+    if request.protocol == "tcp":
+        return f"plain TCP does not travel by `{permit.profile}`, which holds a tunnel {holding.who}"
+    if holding.who is Who.WORKLOAD:  # who calls is always known where it is enforced
+        return ""
+    holder = holder_of(holding, permit.rule, policy, facts, claims)
+    return f"nobody is known whose tunnel it could be, {holder.why}" if isinstance(holder, Absent) else ""
 
 
 def named(value: Value) -> str:

@@ -9,6 +9,8 @@ from socketserver import UnixStreamServer
 from threading import Thread
 from typing import Any
 
+import pytest
+
 from pointsman.cli.asked import Asked
 from pointsman.cli.reasons import reasons
 from pointsman.node import applied
@@ -32,6 +34,7 @@ policy: policy.yaml
 uplinks: [eth0]
 runtime: run
 state: state
+capture: {http: [80], auto: [8085]}
 tunnels:
   - {name: a, kind: direct, level: none, device: eth0, cost: 1, weight: 1}
   - {name: b, kind: direct, level: none, device: eth0, cost: 2, weight: 1000000}
@@ -128,6 +131,35 @@ def test_nobody_has_a_tunnel_of_their_own_without_a_name_and_a_plain_flow_has_no
     assert (ada["dedicated"], nobody["dedicated"], nobody["tunnel"]) == ("per-user", "", "")
     assert nobody["objections"] == ["refused: nobody is known whose tunnel it could be, no user is proven"]
     assert (flow["decision"], flow["assumed"][-1]) == (
-        "deny (403)",
+        "deny (reset)",
         "a plain TCP flow carries no token: claims say nothing to it",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "decision", "assumed"),
+    [
+        ("http://198.51.100.80:8085/", "profile cheap", []),
+        ("http://198.51.100.80:8090/", "deny (reset)", ["port 8090 is not in the node file's `capture`"]),
+        ("tcp://198.51.100.80:8090", "deny (reset)", []),
+        ("tcp://198.51.100.80:8085", "deny (reset)", []),
+        ("tcp://198.51.100.80:80", "malformed (400)", []),
+    ],
+)
+def test_the_port_says_what_is_read_of_a_request(tmp_path: Path, url: str, decision: str, assumed: list[str]) -> None:
+    node = written(tmp_path)
+    asked = Asked("GET", url, (("host", "a.example"),))
+    told = reasons(asked, None, "", tmp_path / "policy.yaml", node, tmp_path / "run", 0.0)
+
+    assert told["decision"].partition(":")[0] == decision
+    assert [line.partition(":")[0] for line in told["assumed"]] == assumed
+
+
+def test_without_a_node_file_and_an_agent_nobody_knows_the_tunnel(tmp_path: Path) -> None:
+    written(tmp_path)
+    asked = Asked("GET", "http://a.example:8090/")
+    told = reasons(asked, None, "", tmp_path / "policy.yaml", None, tmp_path / "run", 0.0)
+
+    assert (told["profile"], told["tunnel"]) == ("cheap", None)
+    assert "no agent runs" in told["objections"][0]
+    assert "port 8090 is captured as HTTP; the node file tells, name it with --node" in told["assumed"]
