@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyroute2 import netns
 
-from pointsman.system import envoy
+from pointsman.system import processes
 
 PROXY_UID = 64001
 CLIENT_UID = 1000
@@ -44,7 +44,7 @@ class Place:
     origin: str
     folder: Path
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    adopted: list[envoy.Process] = field(default_factory=list)
+    adopted: list[processes.Process] = field(default_factory=list)
 
     def start(
         self, argv: Sequence[str], log: str, namespace: str = "", uid: int = PROXY_UID
@@ -157,7 +157,7 @@ def _connect(made: Place, addresses: Sequence[str]) -> None:
 
 def _end(made: Place) -> None:
     for proxy in made.adopted:
-        envoy.stop(proxy)
+        processes.end(proxy)
     for process in made.started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

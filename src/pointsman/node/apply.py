@@ -11,6 +11,7 @@ from pointsman.dataplane.queues import queue_steps
 from pointsman.dataplane.resources import EnvoyFiles
 from pointsman.dataplane.routing import routing_steps
 from pointsman.model.connection import Connection
+from pointsman.model.fault import Fault
 from pointsman.model.queues import Queues
 from pointsman.model.routing import MASK, Drop, Put, Routing
 from pointsman.model.tunnel import Lane
@@ -18,7 +19,7 @@ from pointsman.node.config import Node
 from pointsman.node.guards import closed_guard
 from pointsman.node.paths import Paths
 from pointsman.node.plan import Plan
-from pointsman.system import connections, envoy, netlink, nft
+from pointsman.system import connections, envoy, netlink, nft, processes
 from pointsman.system.queues import apply_queues, observe_queues
 
 TABLES = (("inet", TABLE), ("netdev", FRAMES))
@@ -98,7 +99,7 @@ class Host:
 
     def tend_proxy(self) -> bool:
         """Start the proxy again if it has ended; return whether that was so."""
-        if self._files is None or (self._proxy is not None and envoy.alive(self._proxy)):
+        if self._files is None or (self._proxy is not None and processes.alive(self._proxy)):
             return False
         self._proxy = envoy.start(self._place)
         envoy.wait_ready(self._place, self._proxy)
@@ -106,9 +107,9 @@ class Host:
 
     def stop_proxy(self) -> None:
         """End the proxy."""
-        if self._proxy is not None:
-            envoy.stop(self._proxy)
-            self._proxy = None
+        if self._proxy is not None and not processes.end(self._proxy):
+            raise Fault("envoy-stays", f"end the proxy, process {self._proxy.pid}", "it does not end")
+        self._proxy = None
 
     def remove(self) -> None:
         """Remove queues, routes and rules of ours, and then the guard."""
@@ -120,7 +121,7 @@ class Host:
 
     def proxy_pid(self) -> int | None:
         """Return the process id of the proxy, None where none runs."""
-        return self._proxy.pid if self._proxy is not None and envoy.alive(self._proxy) else None
+        return self._proxy.pid if self._proxy is not None and processes.alive(self._proxy) else None
 
     def counters(self) -> dict[str, tuple[int, int]]:
         """Return packets and bytes by the name of the guard's counter."""

@@ -6,7 +6,6 @@ It runs as a user of its own with the one capability that routing marks need, an
 import json
 import os
 import resource
-import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -15,9 +14,12 @@ from importlib import metadata
 from pathlib import Path
 
 from pointsman.model.fault import Fault
+from pointsman.system import processes
 from pointsman.system.admin import Admin, Applied
+from pointsman.system.processes import Process
 
 READY_WITHIN = 20.0
+_LOCK = "envoy.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,6 @@ class Place:
     def admin(self) -> Admin:
         """Return its admin socket."""
         return Admin(str(self.state / "admin.sock"))
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process, told from a later one of the same number by when it started (clock ticks after boot)."""
-
-    pid: int
-    started: int
 
 
 def binary() -> Path:
@@ -81,12 +75,28 @@ def _replace(place: Place, target: Path, text: str) -> None:
 
 
 def start(place: Place) -> Process:
-    """Start Envoy from the files that are there, apart from this process. Whoever asks `adopt` finds it."""
-    with os.fdopen(_open_log(place), "ab") as log:
+    """Start Envoy from the files that are there, apart from this process; if one runs here already, return that one.
+
+    It holds the lock of its folder as long as it lives: one whose starter was killed before it could note it is found
+    by that, and no second one comes beside it to take half of its connections.
+    """
+    lock = os.open(place.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(lock, "rb"), os.fdopen(_open_log(place), "ab") as log:
+        try:
+            runs = processes.take(lock, lambda: adopt(place))
+        except TimeoutError as error:
+            raise Fault("envoy-runs", f"start envoy in {place.folder}", str(error)) from error
+        if runs is not None:
+            return runs
         child = subprocess.Popen(
-            _command(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            _command(place),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock,),
+            start_new_session=True,
         )
-    found = Process(child.pid, _started(child.pid) or 0)
+    found = processes.running(child.pid) or Process(child.pid, 0)
     pid_file = place.folder / "envoy.pid"
     pid_file.with_suffix(".new").write_text(json.dumps({"pid": found.pid, "started": found.started}))
     pid_file.with_suffix(".new").replace(pid_file)
@@ -99,39 +109,20 @@ def adopt(place: Place) -> Process | None:
         noted = json.loads((place.folder / "envoy.pid").read_text())
         found = Process(int(noted["pid"]), int(noted["started"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if alive(found) else None
-
-
-def alive(process: Process) -> bool:
-    """Return whether this very process runs. One that ended is reaped if it was ours."""
-    return process.started != 0 and _started(process.pid) == process.started
+        return processes.holder(place.folder / _LOCK, place.uid)
+    return found if processes.alive(found) else processes.holder(place.folder / _LOCK, place.uid)
 
 
 def wait_ready(place: Place, process: Process, within: float = READY_WITHIN) -> None:
     """Return when Envoy serves; raise if it ends before or does not get there in time."""
     until = time.monotonic() + within
     while time.monotonic() < until:
-        if not alive(process):
+        if not processes.alive(process):
             raise Fault("envoy-ended", f"start envoy in {place.folder}", _last_words(place))
         if place.admin.ready():
             return
         time.sleep(0.05)
     raise Fault("envoy-not-ready", f"start envoy in {place.folder}", f"not serving after {within:.0f} s")
-
-
-def stop(process: Process, within: float = 5.0) -> None:
-    """End Envoy, politely first."""
-    for number, patience in ((signal.SIGTERM, within), (signal.SIGKILL, within)):
-        if not alive(process):
-            return
-        try:
-            os.kill(process.pid, number)
-        except ProcessLookupError:
-            return
-        until = time.monotonic() + patience
-        while alive(process) and time.monotonic() < until:
-            time.sleep(0.02)
 
 
 def publish(place: Place, files: Mapping[str, str], versions: Mapping[str, str], within: float = 30.0) -> None:
@@ -216,20 +207,6 @@ def _open_log(place: Place) -> int:
         return os.open(place.state / "envoy.log", flags, 0o600)
     except OSError as error:
         raise Fault("envoy-files", f"open {place.state / 'envoy.log'}", str(error)) from error
-
-
-def _started(pid: int) -> int | None:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if fields[0] in ("Z", "X"):
-        try:
-            os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return None
-        return None
-    return int(fields[19])
 
 
 def _last_words(place: Place) -> str:

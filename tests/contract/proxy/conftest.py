@@ -26,7 +26,7 @@ from pointsman.model.problem import Place as Where
 from pointsman.model.profile import Level, Limits, Profile, Rate
 from pointsman.model.tunnel import Lane
 from pointsman.policy.diagram import compile_policy
-from pointsman.system import envoy
+from pointsman.system import envoy, processes
 
 UID = 64001
 FAST = ("192.0.2.10", "2001:db8:1::10")
@@ -102,7 +102,7 @@ class Proxy:
 
     lab: Lab
     place: envoy.Place
-    process: envoy.Process
+    process: processes.Process
     policy: Policy
     ports: tuple[Entry, ...]
 
@@ -176,7 +176,7 @@ def proxy(lab: Lab) -> Iterator[Proxy]:
     ports = entries.plan({2001}, [lane.cluster for lane in LANES], Mode)
     on.demand(lab, world.INSTANCE, ["nft", "-f", "-"], given=capture(lab, ports))
     made = policy((lab.node / "keys.json").read_text())
-    found = Proxy(lab, place, envoy.Process(0, 0), made, ports)
+    found = Proxy(lab, place, processes.Process(0, 0), made, ports)
     envoy.prepare(place)
     envoy.write(place, found.files(made).named())
     with inside(lab):
@@ -185,5 +185,5 @@ def proxy(lab: Lab) -> Iterator[Proxy]:
         envoy.wait_ready(place, found.process)
         yield found
     finally:
-        envoy.stop(found.process)
+        processes.end(found.process)
         shutil.rmtree(base)

@@ -15,7 +15,7 @@ from pointsman.lab.clients import connected
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.model.fault import Fault
-from pointsman.system import envoy
+from pointsman.system import envoy, processes
 
 from .conftest import FAST, LANES, SAFE, UID, WAYS, Proxy, inside
 
@@ -90,17 +90,29 @@ def test_a_file_that_envoy_refuses_changes_nothing(lab: Lab, proxy: Proxy) -> No
 
 
 def test_whoever_comes_later_adopts_it(lab: Lab, proxy: Proxy) -> None:
-    assert envoy.adopt(proxy.place) == proxy.process
     noted = proxy.place.folder / "envoy.pid"
-    kept = noted.read_text()
-    noted.write_text(json.dumps({"pid": proxy.process.pid, "started": proxy.process.started - 1}))
-    assert envoy.adopt(proxy.place) is None
-    noted.write_text(kept)
+    assert json.loads(noted.read_text()) == {"pid": proxy.process.pid, "started": proxy.process.started}
+    assert envoy.adopt(proxy.place) == proxy.process
+
+
+@pytest.mark.parametrize("noted", [None, '{"pid": 1, "started": 1}', "{"])
+def test_one_that_nobody_could_note_is_found_and_no_second_comes_beside_it(
+    lab: Lab, proxy: Proxy, noted: str | None
+) -> None:
+    file = proxy.place.folder / "envoy.pid"
+    kept = file.read_text()
+    listening = _listening(lab)
+    file.unlink() if noted is None else file.write_text(noted)
+    assert envoy.adopt(proxy.place) == proxy.process
+    with inside(lab):
+        assert envoy.start(proxy.place) == proxy.process
+    assert _listening(lab) == listening > 0
+    file.write_text(kept)
 
 
 def test_killed_it_starts_again_from_the_files_alone(lab: Lab, proxy: Proxy) -> None:
     os.kill(proxy.process.pid, signal.SIGKILL)
-    until(lambda: not envoy.alive(proxy.process), "envoy is gone")
+    until(lambda: not processes.alive(proxy.process), "envoy is gone")
     assert envoy.adopt(proxy.place) is None
     with inside(lab):
         proxy.process = envoy.start(proxy.place)
@@ -113,14 +125,13 @@ def test_without_the_file_of_a_filter_it_starts_and_takes_no_connection(lab: Lab
     kept = verifier.read_text()
     verifier.unlink()
     for there in (False, True):
-        envoy.stop(proxy.process)
+        processes.end(proxy.process)
         if there:
             envoy.write(proxy.place, {"ecds/identity.json": kept})
         with inside(lab):
             proxy.process = envoy.start(proxy.place)
         envoy.wait_ready(proxy.place, proxy.process)
-        listening = on.demand(lab, world.INSTANCE, ["ss", "-Hltn"])
-        assert ("127.0.0.1:20100 " in listening) is there, listening
+        assert bool(_listening(lab)) is there
     assert _source(lab) == FAST[0]
 
 
@@ -161,3 +172,7 @@ def test_a_large_body_is_passed_on_and_not_kept(lab: Lab, proxy: Proxy) -> None:
     watching.join()
     assert done.stdout == f"200 {size}"
     assert most[0] - before < 64
+
+
+def _listening(lab: Lab) -> int:
+    return on.demand(lab, world.INSTANCE, ["ss", "-Hltn"]).count("127.0.0.1:20100 ")

@@ -5,12 +5,8 @@ the daemon as long as it lives), `log`, and `work`, the daemon's own folder, whi
 up root. The child keeps no capability but those named, cannot gain any, and gets no environment but ours.
 """
 
-import errno
-import fcntl
 import os
-import select
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -19,21 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.model.fault import Fault
+from pointsman.system import processes
+from pointsman.system.processes import Process
 from pointsman.tunnels.drivers import launch as launcher
 from pointsman.tunnels.port import Berth
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FOUND_WITHIN = 5.0
-_ENDS_WITHIN = 5.0
 _LONGEST_LOG = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A daemon that lives: its pid, when it started (clock ticks since boot), and the hash of its spec."""
+    """A daemon that lives, and the hash of its spec."""
 
-    pid: int
-    started: int
+    process: Process
     digest: str
 
 
@@ -59,9 +55,9 @@ def find(berth: Berth) -> Child | None:
         pid, started = (int(word) for word in (berth.folder / "pid").read_text("ascii").split())
     except (FileNotFoundError, ValueError):
         pid, started = 0, 0
-    if pid and _start_time(pid) == started:
-        return Child(pid, started, noted_digest(berth))
-    return _holder(berth)
+    noted = Process(pid, started)
+    process = noted if pid and processes.alive(noted) else processes.holder(berth.folder / "lock", berth.uid)
+    return Child(process, noted_digest(berth)) if process else None
 
 
 def launch(berth: Berth, digest: str, command: Command) -> Child:
@@ -70,12 +66,14 @@ def launch(berth: Berth, digest: str, command: Command) -> Child:
     lock = os.open(berth.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _awaited(berth, "another one holds the lock of this tunnel")
+            lives = processes.take(lock, lambda: find(berth))
+        except TimeoutError as error:
+            raise Fault("tunnel-daemon", f"start the daemon of tunnel `{berth.name}`", str(error)) from error
+        if lives is not None:
+            return lives
         (berth.folder / "pid").unlink(missing_ok=True)
         note_digest(berth, digest)
-        return _awaited(berth, "it ended at once", _spawn(berth, command, lock))
+        return _awaited(berth, _spawn(berth, command, lock))
     finally:
         os.close(lock)
 
@@ -83,12 +81,8 @@ def launch(berth: Berth, digest: str, command: Command) -> Child:
 def end(berth: Berth) -> None:
     """End the daemon: politely, then surely. Returns when it is gone."""
     child = find(berth)
-    if child is not None:
-        for number, patience in ((signal.SIGTERM, _ENDS_WITHIN), (signal.SIGKILL, _ENDS_WITHIN)):
-            if _signal(child, number, patience):
-                break
-        else:
-            raise Fault("tunnel-daemon", f"end process {child.pid} of tunnel `{berth.name}`", "it does not end")
+    if child is not None and not processes.end(child.process):
+        raise Fault("tunnel-daemon", f"end process {child.process.pid} of tunnel `{berth.name}`", "it does not end")
     (berth.folder / "pid").unlink(missing_ok=True)
 
 
@@ -173,87 +167,17 @@ def _spawn(berth: Berth, command: Command, lock: int) -> subprocess.Popen[bytes]
         os.close(log)
 
 
-def _awaited(berth: Berth, otherwise: str, process: subprocess.Popen[bytes] | None = None) -> Child:
+def _awaited(berth: Berth, process: subprocess.Popen[bytes]) -> Child:
     """Wait, bounded, for the pid file that the child writes itself."""
     deadline = time.monotonic() + _FOUND_WITHIN
     while time.monotonic() < deadline:
-        ended = process is not None and process.poll() is not None
+        ended = process.poll() is not None
         child = find(berth)
         if child is not None:
-            if process is not None:
-                process.returncode = 0  # it outlives us on purpose, and Popen need not warn of that
+            process.returncode = 0  # it outlives us on purpose, and Popen need not warn of that
             return child
         if ended:
             break
         time.sleep(0.005)
-    why = last_words(berth) or otherwise
+    why = last_words(berth) or "it ended at once"
     raise Fault("tunnel-daemon", f"start the daemon of tunnel `{berth.name}`", why)
-
-
-def _holder(berth: Berth) -> Child | None:
-    """Find the daemon by the lock that it holds, for when its pid file got lost."""
-    path = berth.folder / "lock"
-    try:
-        probe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        wanted = os.fstat(probe)
-    finally:
-        os.close(probe)
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if process.stat().st_uid != berth.uid:
-                continue
-            for handle in (process / "fd").iterdir():
-                found = handle.stat()
-                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    pid = int(process.name)
-                    return Child(pid, _start_time(pid) or 0, noted_digest(berth))
-        except OSError:
-            continue  # it ended while we looked
-    return None
-
-
-def _signal(child: Child, number: signal.Signals, patience: float) -> bool:
-    """Send a signal to exactly this process and say whether it is gone within `patience` seconds."""
-    try:
-        handle = os.pidfd_open(child.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        if _start_time(child.pid) != child.started:
-            return True
-        signal.pidfd_send_signal(handle, number)
-        gone = bool(select.select([handle], [], [], patience)[0])
-    except ProcessLookupError:
-        return True
-    finally:
-        os.close(handle)
-    _reap_one(child.pid)
-    return gone
-
-
-def _start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where it does not live."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    words = text.rpartition(")")[2].split()
-    if words[0] in "ZX":
-        _reap_one(pid)
-        return None
-    return int(words[19])
-
-
-def _reap_one(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except OSError as error:
-        # a daemon that an earlier agent started is not our child
-        if error.errno != errno.ECHILD:
-            raise
