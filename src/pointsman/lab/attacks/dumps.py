@@ -8,12 +8,15 @@ from typing import Any
 from pointsman.lab import exec as on
 from pointsman.lab import world
 from pointsman.lab.names import Lab
+from pointsman.model.routing import MASK
 
 # Numbers that change by themselves: what is counted, numbered or measured.
 _VOLATILE = {"handle", "ifindex", "packets", "bytes", "expires", "stats64", "stats", "link_index", "metainfo", "used"}
 _MOVING = re.compile(
     r"conntrack_count|nf_conntrack_buckets|mem_pressure|/route/|stable_secret|random|tcp_fastopen_key|inode|netns_ok|ping_group"
 )
+# Underscores part words: counters and chains are named by lane
+_WORD = re.compile(r"[0-9a-zA-Z]+")
 Dump = Mapping[str, tuple[str, ...]]
 
 
@@ -58,7 +61,7 @@ def named(dump: Dump) -> Dump:
             mark, device = int(rule["fwmark"], 16), tables.get(rule["table"], "<direct>")
             priorities[rule["priority"]] = device
             marks |= dict.fromkeys((f"{mark:#x}", f"{mark:#010x}", f"{mark}", f"{mark:08x}"), device)
-    pattern = re.compile(r"(?<![0-9a-zA-Z])(" + "|".join(sorted(marks, key=len, reverse=True)) + r")(?![0-9a-zA-Z])")
+            marks[f"{mark | MASK ^ 0xFFFFFFFF}"] = f"<all but {device[1:]}"  # what a rule keeps that sets the mark
 
     def renamed(line: str) -> str:
         # a table and a priority may have the same number, so each is looked for where it stands
@@ -66,10 +69,21 @@ def named(dump: Dump) -> Dump:
         for field, names in (("table", tables), ("priority", priorities)):
             if isinstance(item.get(field), str | int) and item[field] in names:
                 item[field] = names[item[field]]
-        line = json.dumps(item, sort_keys=True)
-        return pattern.sub(lambda found: marks[found[1]], line) if marks else line
+        return json.dumps(_by_name(item, marks), sort_keys=True)
 
     return {name: lines if name == "settings" else tuple(sorted(map(renamed, lines))) for name, lines in dump.items()}
+
+
+def _by_name(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a value with its numbers named; sets, which the kernel has in order of number, come in order of name."""
+    if isinstance(value, dict):
+        found = {_by_name(name, names): _by_name(inner, names) for name, inner in value.items()}
+        return {name: sorted(inner, key=json.dumps) if name == "set" else inner for name, inner in found.items()}
+    if isinstance(value, list):
+        return [_by_name(inner, names) for inner in value]
+    if isinstance(value, str):
+        return _WORD.sub(lambda found: names.get(found[0], found[0]), value)
+    return names.get(str(value), value)
 
 
 def difference(before: Dump, after: Dump) -> str:
