@@ -73,7 +73,7 @@ def test_the_demo_fails_where_a_path_is_not_the_one_that_it_is_judged_by(own_lab
     outcome = run(own_lab, example(), listener, judged_by=other)
 
     wrong = {str(row.call) for row in listener.rows if row.differs}
-    assert wrong == {"POST pay.example/charge"}
+    assert wrong == {"POST pay.example/charge"}, outcome.wrong
     assert "POST pay.example/charge: reached the origin from 198.51.100.23, decided to stay" in outcome.wrong
     assert own_lab not in names.standing()
 

@@ -86,7 +86,9 @@ def _print(answer: dict[str, Any]) -> None:
     if answer["profile"]:
         print(f"profile:  {answer['profile']}")
         own = f"one {answer['dedicated']}, made when it is needed; `leases list` names them"
-        pooled = "unknown" if answer["tunnel"] is None else answer["tunnel"] or "none"
+        parts = sum(answer["shares"].values())
+        shared = ", ".join(f"{name} ({part} of {parts} connections)" for name, part in answer["shares"].items())
+        pooled = "unknown" if answer["tunnel"] is None else shared or answer["tunnel"] or "none"
         print(f"tunnel:   {own if answer['dedicated'] else pooled}")
         for objection in answer["objections"]:
             print(f"          {show.plain(objection)}")

@@ -53,7 +53,7 @@ def _steered(runtime: Path) -> None:
 
 def _way(profile: dict[str, Any]) -> str:
     """Return the tunnel of a profile; one of the pool that has none says why, one of single holders does not."""
-    return str(profile["tunnel"]) or ("" if profile["why"] else ON_DEMAND)
+    return ", ".join(profile.get("shares", ())) or str(profile["tunnel"]) or ("" if profile["why"] else ON_DEMAND)
 
 
 def close(config: ConfigFile) -> None:

@@ -22,17 +22,20 @@ from pointsman.policy.evaluate import satisfied
 from pointsman.policy.holding import unheld
 from pointsman.policy.token import verified
 from pointsman.tunnels.leases import assign
-from pointsman.tunnels.select import Chosen
+from pointsman.tunnels.select import Chosen, Selection
 
 Decided = Permit | Deny | Malformed | Misdirected
+
+
+Way = tuple[str, list[str], dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """What a request is judged by. `tunnels` are those of the pool, `latency` is in seconds, by tunnel.
 
-    `ways` are by profile the tunnel that the agent has decided on, and why there is none. They are of its own policy;
-    another one is asked as if it were put in force now.
+    `ways` are by profile the tunnel that the agent has decided on, why there is none, and the tunnels that share it by
+    weight. They are of its own policy; another one is asked as if it were put in force now.
     """
 
     policy: Policy
@@ -41,7 +44,7 @@ class World:
     leases: tuple[Lease, ...] = ()
     stays: Mapping[str, str] = field(default_factory=dict)
     latency: Mapping[str, float] = field(default_factory=dict)
-    ways: Mapping[str, tuple[str, list[str]]] = field(default_factory=dict)
+    ways: Mapping[str, Way] = field(default_factory=dict)
     captured: Captured | None = None
 
 
@@ -65,7 +68,7 @@ def reasons(
     profile = decision.profile if isinstance(decision, Permit) else ""
     facts = context.facts if context else {}
     nobody = unheld(decision, request, policy, facts, given or {}) if isinstance(decision, Permit) else ""
-    tunnel, objections = _tunnel(world, profile)
+    tunnel, objections, shares = _tunnel(world, profile)
     return {
         "context": _told(policy, context),
         "trace": [
@@ -77,6 +80,7 @@ def reasons(
         "profile": profile,
         "dedicated": "" if nobody else _whose(policy, profile),
         "tunnel": "" if nobody else tunnel,
+        "shares": {} if nobody else shares,
         "objections": [f"refused: {nobody}"] if nobody else objections,
         "assumed": [*assumed, *read, *said],
         "policy": {"name": policy.name, "version": policy.version},
@@ -136,13 +140,13 @@ def _world(policy_file: Path | None, node_file: Path | None, runtime: Path) -> W
     there = World(with_stand_ins(placed(policy, found), found), facts, as_if_up, captured=node)
     if node_file:
         return there
-    ways = {profile["name"]: (profile["tunnel"], profile["why"]) for profile in status["profiles"]}
+    ways = {one["name"]: (one["tunnel"], one["why"], one.get("shares", {})) for one in status["profiles"]}
     live = {tunnel["name"]: tunnel for tunnel in status["tunnels"]}
     return replace(
         there,
         tunnels=tuple(_live(entry, live[entry.name]) for entry in entries if entry.name in live),
         leases=tuple(Lease(name, tunnel["holder"]) for name, tunnel in live.items() if tunnel["holder"]),
-        stays={name: tunnel for name, (tunnel, _) in ways.items() if tunnel},
+        stays={name: tunnel for name, (tunnel, _, _) in ways.items() if tunnel},
         latency={name: t["probe"]["latency"] for name, t in live.items() if t["probe"] and t["probe"]["latency"]},
         ways=ways if policy_file is None else {},
     )
@@ -196,20 +200,24 @@ def _whose(policy: Policy, profile: str) -> str:
     return holding.who if holding else ""
 
 
-def _tunnel(world: World, profile: str) -> tuple[str | None, list[str]]:
-    """Return the tunnel of a profile, None where nobody tells, and what speaks against the others."""
+def _tunnel(world: World, profile: str) -> tuple[str | None, list[str], dict[str, int]]:
+    """Return a profile's tunnel, None where nobody tells, what speaks against the others, and who shares with it."""
     if not profile or _whose(world.policy, profile):
-        return "", []
-    decided, why = world.ways.get(profile, ("", []))
+        return "", [], {}
+    known = world.ways.get(profile)
     if not world.tunnels and not world.ways:
-        return None, ["which tunnels there are is not known: no agent runs, and no node file is named with --node"]
-    if not world.tunnels or (profile in world.ways and not decided):
-        return decided, why
+        return None, ["which tunnels there are is not known: no agent runs, and no node file is named with --node"], {}
+    if known is not None and (not world.tunnels or not known[0]):
+        return known
     pooled = [one for one in world.policy.profiles if one.holding is None]
     selection = assign(pooled, world.tunnels, world.leases, world.stays, world.latency).selections[profile]
-    chosen = decided or (selection.tunnel if isinstance(selection, Chosen) else "")
-    rejected = [one for one in selection.rejected if one.tunnel != chosen]
-    return chosen, [f"{one.tunnel}: {objection}" for one in rejected for objection in one.objections]
+    chosen, _, shares = known or _chosen(selection)
+    rejected = [one for one in selection.rejected if one.tunnel != chosen and one.tunnel not in shares]
+    return chosen, [f"{one.tunnel}: {objection}" for one in rejected for objection in one.objections], shares
+
+
+def _chosen(selection: Selection) -> Way:
+    return (selection.tunnel, [], dict(selection.shares)) if isinstance(selection, Chosen) else ("", [], {})
 
 
 def _told(policy: Policy, context: Context | None) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from pointsman.dataplane.flows import REFUSED, Walk
 from pointsman.dataplane.nftables import Chain, braced, comment, ports
+from pointsman.dataplane.sharing import Shares, by_port
 from pointsman.model.diagram import Leaf, Node
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.policy import Destination, Ports
@@ -40,11 +41,13 @@ def compile_capture(
     destinations: Iterable[Destination],
     diagram: Callable[[tuple[str, ...]], Node],
     lane: Callable[[Leaf], str],
+    shares: Shares | None = None,
 ) -> Capture:
     """Return the chains for these captured ports.
 
     `diagram` returns the plain TCP diagram for a flow whose address and port fit the named destinations: none, one,
-    or several in order of name. `lane` returns the cluster for a leaf, empty where it refuses.
+    or several in order of name. `lane` returns the cluster for a leaf, empty where it refuses; `shares` are by profile
+    the lanes that share its connections, that one among them.
     """
     entries = tuple(sorted(entries, key=lambda entry: entry.port))
     modes = {mode: ranges for mode, ranges in captured if ranges}
@@ -52,7 +55,8 @@ def compile_capture(
     names = {"": REFUSED}
     for entry in entries:
         names.setdefault(entry.lane, f"lane{len(names)}")
-    walk = Walk(lambda leaf: names.get(lane(leaf), REFUSED))
+    shared, ways = _shared(shares or {}, names)
+    walk = Walk(lambda leaf: ways.get(lane(leaf), REFUSED))
 
     first: list[str] = []
     if Mode.HTTP in modes:
@@ -66,9 +70,19 @@ def compile_capture(
     outcomes = [_outcome(name, cluster, plain, entries) for cluster, name in names.items()]
     return Capture(
         tuple(entry.port for entry in entries),
-        (Chain("captured", tuple(first)), *chains, *reversed(walk.chains), *outcomes),
+        (Chain("captured", tuple(first)), *chains, *reversed(walk.chains), *shared, *outcomes),
         tuple(walk.unwritten),
     )
+
+
+def _shared(shares: Shares, names: dict[str, str]) -> tuple[list[Chain], dict[str, str]]:
+    """Return the chains that share connections among lanes, and by cluster the chain that its flows go to first."""
+    chains, first = [], dict(names)
+    for number, parts in enumerate(shares.values()):
+        chain = Chain(f"shared{number}", (by_port((names.get(lane.cluster, REFUSED), part) for lane, part in parts),))
+        chains.append(chain)
+        first |= {lane.cluster: chain.name for lane, _ in parts}
+    return chains, first
 
 
 def _outcome(name: str, cluster: str, plain: dict[Mode, Ports], entries: tuple[Entry, ...]) -> Chain:

@@ -19,6 +19,7 @@ PORT = OWN + "port"
 ENTRY = OWN + "entry"
 USER_CLASS = OWN + "class"
 PROTOCOL = OWN + "protocol"
+CONNECTION = OWN + "connection"
 
 # How each built-in header comes to its value. The order matters: a class is cut out of the entry.
 SOURCES = {
@@ -28,6 +29,7 @@ SOURCES = {
     ENTRY: "%DOWNSTREAM_DIRECT_LOCAL_PORT%",
     USER_CLASS: f"%REQ({ENTRY}):3%",
     PROTOCOL: "%PROTOCOL% %REQ(:METHOD)% %REQ(CONTENT-TYPE)%",
+    CONNECTION: "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
 }
 
 BUILTINS = {
@@ -99,6 +101,8 @@ def needed(policy: Policy) -> tuple[str, ...]:
     found |= {ADDRESS} | ({PORT} if any(one.ports for one in policy.destinations) else set())
     if USER_CLASS in found:
         found.add(ENTRY)
+    if any(profile.shared for profile in policy.profiles):
+        found.add(CONNECTION)
     return tuple(name for name in SOURCES if name in found)
 
 

@@ -8,6 +8,7 @@ from pointsman.dataplane.envoy import Json, Object, extension, typed
 from pointsman.dataplane.failover import by_method, in_turn
 from pointsman.dataplane.inputs import ask, header_input, inputs_of, negation
 from pointsman.dataplane.limits import limited, route_facts
+from pointsman.dataplane.sharing import Shares, by_connection
 from pointsman.model.attribute import AbsentDeny
 from pointsman.model.diagram import Leaf
 from pointsman.model.formula import Present
@@ -31,8 +32,8 @@ class Leaves:
 
     `holders` are by profile those that have a lane of their own, by the text that tells them apart in the proxy. All
     others ask for one, where `asks` says that somebody can make it. `nexts` are by a lane's cluster the lanes that
-    take over what it does not answer. While it is only observed, every request leaves as if nobody had decided, and
-    its record says what was decided.
+    take over what it does not answer, `shares` by profile those that share its connections. While it is only observed,
+    every request leaves as if nobody had decided, and its record says what was decided.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Leaves:
         holders: Holders | None = None,
         asks: bool = False,
         nexts: Nexts | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self._policy = policy
         self._profiles = {profile.name: profile for profile in policy.profiles}
@@ -51,6 +53,7 @@ class Leaves:
         self._holders = holders or {}
         self._asks = asks
         self._nexts = nexts or {}
+        self._shares = shares or {}
         self._counted = {profile.name for profile in policy.profiles if limited(profile)}
         self._made: dict[tuple[int, str, str], Object] = {}
 
@@ -83,6 +86,8 @@ class Leaves:
         way = self._ways.get(rule.profile, "it has no tunnel")
         if isinstance(way, str):
             return self.refuse(UNAVAILABLE, f"profile `{rule.profile}`: {way}", rule.name)
+        if shares := self._shares.get(profile.name):
+            return by_connection((self._by(lane, profile, rule.name, destination), part) for lane, part in shares)
         return self._by(way, profile, rule.name, destination)
 
     def _held(self, profile: Profile, holding: Holding, rule: str, destination: str) -> Object:

@@ -13,6 +13,7 @@ from pointsman.dataplane.http import compile_filters
 from pointsman.dataplane.leaves import Holders, Leaves, Nexts, Ways
 from pointsman.dataplane.listeners import compile_listeners
 from pointsman.dataplane.routes import compile_routes
+from pointsman.dataplane.sharing import Shares
 from pointsman.dataplane.users import Classes
 from pointsman.model.entry import Entry
 from pointsman.model.policy import Policy
@@ -34,7 +35,8 @@ class EnvoyFiles:
     """What the proxy runs on. Rules and tunnels change `clusters` and `routes` only.
 
     Identity, claims and each profile's request limits are `filters` of their own. `listeners` follow the entries, the
-    built-in attributes that are asked, whether there are an identity and raw paths, and which profiles have limits.
+    built-in attributes that are asked, whether there are an identity and raw paths, which profiles have limits, and
+    whether one shares its connections.
     """
 
     bootstrap: str
@@ -68,19 +70,21 @@ def compile_envoy(
     holders: Holders | None = None,
     routes: Resource | None = None,
     nexts: Nexts | None = None,
+    shares: Shares | None = None,
 ) -> EnvoyFiles:
     """Return the files for this policy.
 
     `ways` holds each profile's lane now, or why it has none, and `holders` by profile those with one of their own;
-    `nexts` are by a lane's cluster those that take over from it; `lanes` are all that may carry traffic, those that
-    still drain among them. With `routes` these stay as they are.
+    `nexts` are by a lane's cluster those that take over from it; `shares` are by profile those that share its
+    connections; `lanes` are all that may carry traffic, those that still drain among them. With `routes` these stay as
+    they are.
     """
     policy = compiled.policy
     ports = tuple(entries)
     usable = tuple(lane for lane in lanes if lane.sources)
     classes = user_classes(ports)
     known = _told_apart(policy, holders or {}, classes)
-    leaves = Leaves(policy, ways, settings.observe, known, bool(settings.asked), nexts)
+    leaves = Leaves(policy, ways, settings.observe, known, bool(settings.asked), nexts, shares)
     retried = frozenset(profile.name for profile in policy.profiles if profile.on_failure is OnFailure.NEXT)
     asking = [asking_cluster(settings.asked)] if settings.asked else []
     return EnvoyFiles(

@@ -162,3 +162,9 @@ class Profile:
     on_move: OnMove = OnMove.DRAIN
     drain_within: float = 30.0
     dscp_outer: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Return whether all tunnels that fit and are up share its connections."""
+        alone = self.dedicated or self.holding is not None or self.on_failure is OnFailure.BLOCK
+        return not alone and self.choose in (Choose.WEIGHTED, Choose.SPREAD)

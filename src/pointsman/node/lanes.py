@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pointsman.dataplane.sharing import Shares
 from pointsman.model.routing import MASK
 from pointsman.model.tunnel import Lane, Tunnel
 from pointsman.node.memory import LANES, numbered
-from pointsman.tunnels.select import Chosen, Selection
+from pointsman.tunnels.select import AHEAD, Chosen, Selection
 
 Pair = tuple[str, str]  # profile and tunnel
 
@@ -17,13 +18,14 @@ SHIFT = (MASK & -MASK).bit_length() - 1
 class Lanes:
     """All lanes of a plan, in order of their marks in `every`.
 
-    `ways` holds each profile's lane, or why it has none; `nexts`, by its cluster, those that take over from it; `held`,
-    by profile and tunnel, those of holders. `first` are the lanes that requests are sent to first; `wanted` are these
-    and those that stand by for them.
+    `ways` holds each profile's lane, or why it has none; `shares`, by profile, those that share its connections, with
+    weights; `nexts`, by its cluster, those that take over from a lane; `held`, by profile and tunnel, those of holders.
+    `first` are the lanes that requests are sent to first; `wanted` are these and those that stand by for them.
     """
 
     numbers: Mapping[str, int]
     ways: Mapping[str, Lane | str]
+    shares: Shares
     nexts: Mapping[str, tuple[Lane, ...]]
     held: Mapping[Pair, Lane]
     first: frozenset[Lane]
@@ -45,25 +47,41 @@ def lay_lanes(
     numbers, those of `spares`, tunnels that nobody holds yet, are the first to go: who is given one waits for its lane.
     """
     chosen = {name: found for name, found in selections.items() if isinstance(found, Chosen)}
-    backed = [(name, backup) for name, found in chosen.items() for backup in found.then]
+    backed = [(name, one) for name, found in chosen.items() for one in (*found.then, *dict(found.shares))]
     taken = [*backed, *((name, found.tunnel) for name, found in chosen.items())]
     pairs, before = _within_numbers(taken, tuple(held), tuple(draining), frozenset(spares))
     wanted = [*taken, *pairs]
     numbers = numbered(known, [*(f"{p}@{t}" for p, t in wanted), *(lane.cluster for lane in before)], LANES)
     laid = {(p, t): _lane(p, tunnels[t], numbers) for p, t in wanted}
     fresh = {name: laid[name, found.tunnel] for name, found in chosen.items()}
+    shares = {
+        name: tuple((laid[name, one], weight) for one, weight in found.shares)
+        for name, found in chosen.items()
+        if found.shares
+    }
+    sharing = [lane for among in shares.values() for lane, _ in among]
     own = {pair: laid[pair] for pair in pairs}
     now = frozenset(laid.values())
     old = (lane for lane in before if lane not in now and _stands(lane, tunnels))
     return Lanes(
         numbers=numbers,
         ways={name: fresh.get(name) or why_none(found) for name, found in selections.items()},
-        nexts={lane.cluster: tuple(laid[name, one] for one in chosen[name].then) for name, lane in fresh.items()},
+        shares=shares,
+        nexts={
+            lane.cluster: tuple(laid[lane.profile, one] for one in _behind(lane.tunnel, chosen[lane.profile]))
+            for lane in (*fresh.values(), *sharing)
+        },
         held=own,
-        first=frozenset({*fresh.values(), *own.values()}),
+        first=frozenset({*fresh.values(), *sharing, *own.values()}),
         wanted=now,
         every=tuple(sorted((*now, *old), key=lambda lane: lane.mark)),
     )
+
+
+def _behind(tunnel: str, chosen: Chosen) -> tuple[str, ...]:
+    """Return the tunnels that take over from this one, which a profile chose."""
+    others = dict.fromkeys((chosen.tunnel, *chosen.then, *dict(chosen.shares)))
+    return tuple(one for one in others if one != tunnel)[:AHEAD]
 
 
 def why_none(selection: Selection) -> str:

@@ -10,6 +10,7 @@ from pointsman.dataplane.guard import GuardSpec
 from pointsman.dataplane.queues import want_queues
 from pointsman.dataplane.resources import EnvoyFiles, Resource, compile_envoy
 from pointsman.dataplane.routing import want_routing
+from pointsman.dataplane.sharing import Shares
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
 from pointsman.model.queues import Queues
@@ -27,7 +28,7 @@ from pointsman.tunnels.select import Selection, misfit
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One consistent picture. `ways` holds each profile's lane, or why it has none.
+    """One consistent picture. `ways` holds each profile's lane, or why it has none, `shares` those that share one.
 
     `first` are the lanes that requests are sent to first; `wanted` are these and those that stand by for them.
     """
@@ -35,6 +36,7 @@ class Plan:
     memory: Memory
     selections: Mapping[str, Selection]
     ways: Mapping[str, Lane | str]
+    shares: Shares
     lanes: tuple[Lane, ...]
     first: frozenset[Lane]
     wanted: frozenset[Lane]
@@ -81,6 +83,7 @@ def make_plan(
         policy.destinations,
         trees.plain_tcp,
         lambda leaf: _way_of(leaf, trees, ways),
+        laid.shares,
     )
     queues = want_queues(tunnels, lanes, policy.profiles, MASK)
     leases = (*assignment.leases, *holdings.leases)
@@ -88,6 +91,7 @@ def make_plan(
         memory=replace(memory, lanes=laid.numbers, entries=ports, leases=assignment.leases),
         selections=assignment.selections,
         ways=ways,
+        shares=laid.shares,
         lanes=lanes,
         first=laid.first,
         wanted=laid.wanted,
@@ -95,7 +99,15 @@ def make_plan(
         routing=want_routing(tunnels, lanes, MASK),
         queues=queues,
         envoy=compile_envoy(
-            trees.compiled, ways, lanes, ports, replace(settings, observe=observe), holders, routes, laid.nexts
+            trees.compiled,
+            ways,
+            lanes,
+            ports,
+            replace(settings, observe=observe),
+            holders,
+            routes,
+            laid.nexts,
+            laid.shares,
         ),
     )
 

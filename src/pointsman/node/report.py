@@ -189,6 +189,7 @@ def _profile(policy: Policy, plan: Plan | None, name: str) -> dict[str, Any]:
         "name": name,
         "encryption": policy.profile(name).encryption.name.lower(),
         "tunnel": lane.tunnel if lane else "",
+        "shares": {one.tunnel: part for one, part in plan.shares.get(name, ())} if plan else {},
         "sources": list(lane.sources) if lane else [],
         "mark": f"{lane.mark:#010x}" if lane else "",
         "why": why if plan else ["the agent has not got there yet"],

@@ -13,6 +13,8 @@ from pointsman.model.tunnel import Kind, Lease, State, Tunnel
 
 # So many tunnels are ready to take over
 AHEAD = 3
+# So many share the connections of one profile
+SHARING = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,14 @@ class Rejections(Sequence[Rejected]):
 class Chosen:
     """The tunnel to use, and in order the few that take over from it. They are in `rejected` for coming second.
 
-    `free` are all that raise no objection.
+    Where several share the profile's connections, `shares` are these with their weights, `tunnel` among them. `free`
+    are all that raise no objection.
     """
 
     tunnel: str
     rejected: Sequence[Rejected]
     then: tuple[str, ...] = ()
+    shares: tuple[tuple[str, int], ...] = ()
     free: frozenset[str] = field(default=frozenset(), compare=False)
 
 
@@ -103,7 +107,8 @@ def select(
     strong enough. Equals are settled by a hash of flow and tunnel, so that the same question always gets the same
     answer, and one tunnel coming or going moves no flow of another. The tunnel that `stays` comes first as long as it
     carries. `latency` is in seconds, by tunnel. A profile with `onFailure: block` stays with its first choice while
-    that is down; with `next` it takes the next tunnel that is up, and a degraded one where none is.
+    that is down; with `next` it takes the next tunnel that is up, and a degraded one where none is. One that is
+    `weighted` or `spread` and neither dedicated nor blocks shares its connections among those that are up.
     """
     held, offered = tuple(leases), tuple(tunnels)
     rank = _ranked(profile, flow, latency or {})
@@ -116,16 +121,30 @@ def select(
         order += heapq.nsmallest(AHEAD + 1 - len(order), (t for t in free if t.state is State.DEGRADED), key=rank)
     names = [tunnel.name for tunnel in order]
     able = frozenset(tunnel.name for tunnel in free)
-    best, *then = [stays, *(name for name in names if name != stays)] if stays in able else names or [""]
+    shares = _shares(profile, up, rank)
+    if stays in (dict(shares) or able):
+        names = [stays, *(name for name in names if name != stays)]
+    best, *then = names or [""]
 
     def rejected() -> Iterator[Rejected]:
         for tunnel in sorted(offered, key=lambda tunnel: tunnel.name):
             found = unfit(tunnel, profile, held)
             against = (*found, *_state(tunnel), *(() if found else _pinned(pinned, tunnel)))
-            if tunnel.name != best:
+            if tunnel.name != best and tunnel.name not in dict(shares):
                 yield Rejected(tunnel.name, against or (Objection("second", f"`{best}` comes first"),))
 
-    return Chosen(best, Rejections(rejected), tuple(then[:AHEAD]), able) if best else NoTunnel(Rejections(rejected))
+    if not best:
+        return NoTunnel(Rejections(rejected))
+    return Chosen(best, Rejections(rejected), tuple(then[:AHEAD]), shares, able)
+
+
+def _shares(
+    profile: Profile, up: Iterable[Tunnel], rank: Callable[[Tunnel], tuple[float | str, ...]]
+) -> tuple[tuple[str, int], ...]:
+    """Return the tunnels that share a profile's connections, in order of name, none where it is on one alone."""
+    even = profile.choose is Choose.SPREAD
+    found = heapq.nsmallest(SHARING, up, key=rank) if profile.shared else []
+    return tuple(sorted((one.name, 1 if even else one.weight) for one in found)) if len(found) > 1 else ()
 
 
 def unfit(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:

@@ -14,6 +14,7 @@ from pyroute2 import netns
 from pointsman.dataplane import entries
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.resources import EnvoyFiles, compile_envoy
+from pointsman.dataplane.sharing import Shares
 from pointsman.lab import exec as on
 from pointsman.lab import world
 from pointsman.lab.names import Lab
@@ -112,9 +113,10 @@ class Proxy:
         ways: Mapping[str, Lane | str] | None = None,
         lanes: tuple[Lane, ...] = (),
         nexts: Mapping[str, tuple[Lane, ...]] | None = None,
+        shares: Shares | None = None,
     ) -> EnvoyFiles:
-        chosen = WAYS if ways is None else ways
-        return compile_envoy(compile_policy(of), chosen, lanes or LANES, self.ports, settings(self.place), nexts=nexts)
+        chosen, place = WAYS if ways is None else ways, settings(self.place)
+        return compile_envoy(compile_policy(of), chosen, lanes or LANES, self.ports, place, nexts=nexts, shares=shares)
 
     def publish(self, files: EnvoyFiles) -> None:
         envoy.publish(self.place, files.named(), files.versions())

@@ -6,6 +6,7 @@ from pointsman.model.problem import Invalid
 from pointsman.model.tunnel import Lane
 from pointsman.node import lanes
 from pointsman.node.lanes import Lanes, lay_lanes
+from pointsman.tunnels.select import Chosen
 from tests.unit.node.test_holdings import tunnel
 
 TUNNELS = {name: tunnel(name) for name in "abcd"}
@@ -46,3 +47,16 @@ def test_what_drains_keeps_its_number_before_spare_tunnels_have_one(monkeypatch:
     found = lay_lanes({}, HELD[:3], TUNNELS, {"older@a": 2}, (old,), "bc")
 
     assert [lane.cluster for lane in found.every] == ["older@a", "vault@a", "vault@b"]
+
+
+def test_who_shares_comes_first_and_takes_over_from_the_others() -> None:
+    shared = Chosen("a", (), ("b", "d"), (("a", 3), ("b", 1), ("c", 1)))
+
+    found = lay_lanes({"vault": shared}, (), TUNNELS, {}, ())
+
+    by_tunnel = {lane.tunnel: lane for lane in found.every}
+    assert found.shares == {"vault": ((by_tunnel["a"], 3), (by_tunnel["b"], 1), (by_tunnel["c"], 1))}
+    assert found.first == {by_tunnel[name] for name in "abc"}
+    assert found.wanted == {by_tunnel[name] for name in "abcd"}
+    taking_over = {name: [one.tunnel for one in lanes] for name, lanes in found.nexts.items()}
+    assert taking_over == {"vault@a": ["b", "d", "c"], "vault@b": ["a", "d", "c"], "vault@c": ["a", "b", "d"]}

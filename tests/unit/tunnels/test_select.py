@@ -203,3 +203,40 @@ def test_the_tunnel_that_a_profile_is_on_comes_first_while_it_carries() -> None:
     assert lost.tunnel == "near"
     assert isinstance(blocked, Chosen)
     assert blocked.tunnel == "near"
+
+
+@pytest.mark.parametrize(
+    ("profile", "shares"),
+    [
+        (Profile("p", Level.STRONG, on_failure=OnFailure.NEXT, choose=Choose.WEIGHTED), (("a", 3), ("b", 1))),
+        (Profile("p", Level.STRONG, on_failure=OnFailure.NEXT, choose=Choose.SPREAD), (("a", 1), ("b", 1))),
+        (Profile("p", Level.QUANTUM, on_failure=OnFailure.NEXT, choose=Choose.SPREAD), ()),
+        (Profile("p", Level.STRONG, on_failure=OnFailure.NEXT), ()),
+        (Profile("p", Level.STRONG, choose=Choose.SPREAD), ()),
+        (Profile("p", Level.STRONG, on_failure=OnFailure.NEXT, choose=Choose.SPREAD, dedicated=True), ()),
+    ],
+)
+def test_those_that_are_up_share_the_connections_of_a_profile(
+    profile: Profile, shares: tuple[tuple[str, int], ...]
+) -> None:
+    tunnels = [
+        tunnel("a", weight=3),
+        tunnel("b", level=Level.QUANTUM),
+        tunnel("ill", state=State.DEGRADED),
+        tunnel("weak", level=Level.NONE),
+    ]
+
+    selection = select(profile, tunnels, (), "f", stays="ill")
+
+    assert isinstance(selection, Chosen)
+    assert selection.shares == shares
+    assert not shares or selection.tunnel in dict(shares)
+    assert not {one.tunnel for one in selection.rejected} & {*dict(shares)}
+
+
+def test_at_most_eight_share() -> None:
+    profile = Profile("p", Level.STRONG, on_failure=OnFailure.NEXT, choose=Choose.SPREAD)
+    selection = select(profile, [tunnel(f"t{number}") for number in range(20)], (), "f")
+
+    assert isinstance(selection, Chosen)
+    assert len(selection.shares) == 8
