@@ -191,7 +191,7 @@ class Provision:
 
     def told(self) -> dict[str, Any]:
         """Return leases and spares for people and programs. Times are in seconds."""
-        return listed(self.holdings, self._workshop.made, self._state, self._workshop.silent, boot_time())
+        return listed(self.holdings, self._workshop.made, self._state, self._workshop.far_ends.silent, boot_time())
 
     def _forget(self, now: float) -> None:
         """Drop what no longer counts, so that nothing grows with the number of requests."""
