@@ -32,7 +32,10 @@ class FarEnds:
         profile: Profile | None,
         elsewhere: Callable[[], frozenset[str]],
     ) -> Given:
-        """Return what a gateway gives a tunnel. Raises `Fault` where it will not do: an address is `elsewhere`, say."""
+        """Return what a gateway gives a tunnel. Raises `Fault` where that will not do.
+
+        `elsewhere` are addresses that no tunnel may have; they are asked for when the gateway has answered.
+        """
         limits = {} if profile is None else {"bandwidth": profile.limits.bandwidth, "qos": profile.qos.value}
         mixed = {"preshared": True} if gateway.secret else {}
         body = {**asked, **mixed, **limits, "ttl": int(TTL)}
