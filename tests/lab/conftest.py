@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pointsman.lab.wait import until
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Mode
 from pointsman.model.tunnel import Lane
+from tests.lab.guard_flows import running
 
 HERE = Path(__file__).parent
 PROBES = HERE / "guard_probes.py"
@@ -184,24 +185,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         ends.enter_context(running(made.outside, *watch, ready=False))
         until(made.control.exists, "the witness watches")
         yield made
-
-
-@contextmanager
-def running(space: str, *argv: str, ready: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """Run a Python process in a namespace; it says a line when it is ready."""
-    child = subprocess.Popen(
-        ["nsenter", f"--net=/run/netns/{space}", sys.executable, *argv],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        if ready and child.stdout:
-            assert child.stdout.readline() == "ready\n"
-        yield child
-    finally:
-        child.kill()
-        child.wait()
 
 
 def _wire(bench: Bench) -> None:

@@ -130,3 +130,15 @@ def change_node(file: Path, fields: Mapping[str, object]) -> None:
 def policy_text(base: Path = POLICY, **parts: object) -> str:
     """Return a policy with some of its top-level parts replaced."""
     return str(yaml.safe_dump(yaml.safe_load(base.read_text()) | parts, sort_keys=False))
+
+
+def status_of(host: Steered, name: str, *headers: tuple[str, str]) -> int:
+    """Ask once on a new connection and return the status; 0 where the connection was refused."""
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        return client.ask("/", host=name, headers=list(headers)).status
+
+
+def routes(host: Steered) -> str:
+    """Return the routes of all tables, without the time that some have left."""
+    lines = [host.run("ip", family, "route", "show", "table", "all").stdout for family in ("-4", "-6")]
+    return "".join(line.partition(" expires")[0] + "\n" for line in "".join(lines).splitlines())

@@ -1,4 +1,4 @@
-"""Closed by default in every state: what leaves when parts of the host die, are changed or are taken down."""
+"""Closed by default in every state: what leaves when parts of the host die or are changed."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from pointsman.lab import clients, world
 from pointsman.lab import exec as on
+from pointsman.lab import world
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
-from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, steering
+from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, routes, status_of, steering
 
 ROOT_TABLES = ("inet pointsman", "netdev pointsman_frames")
 
@@ -83,12 +83,6 @@ def asking(host: Steered, witness: Witness) -> Iterator[dict[str, Any]]:
     finally:
         told, _ = process.communicate("", timeout=60)
         result.update(json.loads(told.splitlines()[-1]))
-
-
-def status_of(host: Steered, name: str, *headers: tuple[str, str]) -> int:
-    """Ask once on a new connection and return the status; 0 where the connection was refused."""
-    with clients.connected(host.lab, SHARED[0], 80) as client:
-        return client.ask("/", host=name, headers=list(headers)).status
 
 
 def test_traffic_goes_on_without_the_agent_and_the_next_one_adopts_all_of_it(host: Steered, witness: Witness) -> None:
@@ -227,184 +221,6 @@ def test_a_second_agent_is_refused(host: Steered) -> None:
     assert status_of(host, "public.example") == 200
 
 
-def test_the_broken_glass_opens_and_closes_by_itself(host: Steered, witness: Witness) -> None:
-    no_reason = host.run("pointsman", "break-glass", "--for", "5s", "--reason", " ")
-    host.tell("break-glass", "--for", "5s", "--reason", "a drill")
-    opened = (witness.control(), host.status()["state"])
-    until(lambda: witness.control() == 0, "the glass is closed", within=PATIENCE)
-
-    assert no_reason.returncode == 1
-    assert opened == (3, "break-glass")
-    until(lambda: host.status()["state"] == "open", "the agent knows", within=PATIENCE)
-    assert status_of(host, "records.example") == 403
-
-
-def test_the_kernel_closes_the_glass_where_no_agent_is_left(host: Steered, witness: Witness) -> None:
-    host.tell("break-glass", "--for", "5s", "--reason", "a drill")
-    begun = time.monotonic()
-    host.kill()
-    assert witness.control() == 3
-
-    until(lambda: witness.control() == 0, "the glass is closed", within=PATIENCE)
-    assert time.monotonic() - begun < 8
-    host.restart()
-    assert (witness.control(), host.status()["state"]) == (0, "open")
-
-
-def test_the_glass_can_be_closed_before_its_time(host: Steered, witness: Witness) -> None:
-    host.tell("break-glass", "--for", "1h", "--reason", "a drill")
-    assert witness.control() == 3
-    host.tell("break-glass", "--end", "--reason", "done")
-    assert (witness.control(), host.status()["state"]) == (0, "open")
-
-
-def test_connections_open_at_the_broken_glass_do_not_outlive_it(host: Steered, witness: Witness) -> None:
-    host.tell("break-glass", "--for", "1h", "--reason", "a drill")
-    with clients.connected(host.lab, SHARED[0], 80, uid=1000) as client:
-        free = client.ask("/", host="public.example").json()
-        host.tell("break-glass", "--end", "--reason", "done")
-        held = client.ask("/", host="public.example", headers=[("x-canary", witness.canary.decode())])
-
-    assert free["source"] == world.seen_as("direct")[0]
-    assert held.status == 0
-
-
-# From here on agents come and go.
-
-
-def test_down_leaves_the_host_as_it_was_before(host: Steered, witness: Witness) -> None:
-    host.tell("down")
-    host.agent.wait(20)
-    bare = dump(host)
-    assert witness.control() == 3
-
-    file = str(host.lab.node / "node.yaml")
-    host.tell("close", "-c", file)
-    closed = (witness.control(), status_of(host, "public.example", ("x-canary", witness.canary.decode())))
-    host.restart()
-    steered = (witness.control(), status_of(host, "public.example"), status_of(host, "records.example"))
-    changed = dump(host)
-    host.tell("down")
-    host.agent.wait(20)
-
-    assert (closed, steered) == ((0, 0), (0, 200, 403))
-    assert {part for part in bare if bare[part] != changed[part]} >= {"routes", "rules", "nftables", "links"}
-    assert dump(host) == bare
-    assert witness.control() == 3
-    assert host.daemons().keys() <= {"python", "python3"}
-    host.restart()
-
-
-def test_down_works_where_no_agent_is_left(host: Steered, witness: Witness) -> None:
-    host.kill()
-    host.tell("down")
-
-    left = dump(host)
-    assert (left["nftables"], "lookup 71" in left["rules"]) == ("", False)
-    assert witness.control() == 3
-    host.restart()
-    assert witness.control() == 0
-
-
-def test_down_needs_no_file_but_the_node_file_and_tells_all_that_failed(host: Steered, witness: Witness) -> None:
-    files = [file for file in host.lab.node.iterdir() if file.suffix in (".conf", ".ovpn")]
-    made = host.lab.runtime / "made"
-    host.kill()
-    made.mkdir(exist_ok=True)
-    for name in ("gw-1", "gw-2"):
-        (made / f"{name}.json").write_text("{")
-    for file in files:
-        file.rename(file.with_suffix(".gone"))
-    try:
-        done = host.run("pointsman", "down")
-    finally:
-        for file in files:
-            file.with_suffix(".gone").rename(file)
-
-    assert (len(files) > 1, done.returncode) == (True, 0)
-    assert [name in done.stderr for name in ("gw-1.json", "gw-2.json")] == [True, True]
-    left = dump(host)
-    assert (left["nftables"], "lookup 71" in left["rules"], list(made.iterdir())) == ("", False, [])
-    assert host.daemons().keys() <= {"python", "python3"}
-    assert not (host.lab.runtime / "names.json").exists()
-    assert witness.control() == 3
-    host.restart()
-
-
-def test_what_is_not_confirmed_undoes_itself(host: Steered, witness: Witness) -> None:
-    host.tell("down")
-    host.agent.wait(20)
-    before = dump(host)
-    host.restart("--confirm-within", "4s")
-    assert (witness.control(), host.status()["confirm_within"] > 0) == (0, True)
-
-    host.agent.wait(PATIENCE)
-
-    assert dump(host) == before
-    assert witness.control() == 3
-    host.restart("--confirm-within", "4s")
-    host.tell("confirm")
-    time.sleep(6)  # nothing is to happen
-    assert (host.agent.poll(), host.status()["confirm_within"], witness.control()) == (None, None, 0)
-
-
-def test_what_is_not_confirmed_undoes_itself_under_the_next_agent(host: Steered, witness: Witness) -> None:
-    host.tell("down")
-    host.agent.wait(20)
-    host.restart("--confirm-within", "6s")
-    host.kill()
-    host.restart()
-    host.agent.wait(PATIENCE)
-
-    assert witness.control() == 3
-    host.restart()
-
-
-def test_observing_holds_nothing_and_records_what_would_be(host: Steered, witness: Witness) -> None:
-    host.tell("down")
-    host.agent.wait(20)
-    host.restart("--observe")
-
-    passed = status_of(host, "records.example"), status_of(host, "public.example")
-    assert (witness.control(), host.status()["state"], passed) == (3, "observe", (200, 200))
-
-    def seen() -> set[str]:
-        lines = (host.lab.runtime / "proxy" / "decisions.log").read_text().splitlines()
-        return {str(json.loads(line).get("rule")) for line in lines[-2:]}
-
-    until(lambda: seen() == {"default", "public-read"}, "both are on record", within=PATIENCE)
-    guard = host.status()["guard"]
-    assert guard["dropped_frames"]["packets"] > 0
-
-
 def _routing(host: Steered) -> str:
     listed = [host.run("ip", family, "rule").stdout for family in ("-4", "-6")]
-    return "".join(listed) + "".join(sorted(_routes(host).splitlines(keepends=True)))
-
-
-def _routes(host: Steered) -> str:
-    lines = [host.run("ip", family, "route", "show", "table", "all").stdout for family in ("-4", "-6")]
-    return "".join(line.partition(" expires")[0] + "\n" for line in "".join(lines).splitlines())
-
-
-_SYSCTLS = """
-import os
-for folder, _, files in sorted(os.walk("/proc/sys/net")):
-    for name in sorted(files):
-        try: print(os.path.join(folder, name), open(os.path.join(folder, name)).read().strip())
-        except OSError: pass
-"""
-_MOVING = ("nf_conntrack_count", "nf_log", "nf_conntrack_buckets")
-
-
-def dump(host: Steered) -> dict[str, str]:
-    """Return everything of the host's network that we may have changed."""
-    sysctls = host.run(sys.executable, "-I", "-c", _SYSCTLS).stdout.splitlines()
-    return {
-        "routes": _routes(host),
-        "rules": "".join(host.run("ip", family, "rule").stdout for family in ("-4", "-6")),
-        "nftables": host.run("nft", "list", "ruleset").stdout,
-        "links": host.run("ip", "-o", "link").stdout,
-        "addresses": host.run("ip", "-o", "address").stdout.replace("forever", ""),
-        "sysctls": "\n".join(line for line in sysctls if not any(name in line for name in _MOVING)),
-    }
+    return "".join(listed) + "".join(sorted(routes(host).splitlines(keepends=True)))

@@ -15,13 +15,14 @@ from pointsman.gateway.house import House
 from pointsman.gateway.keeper import Keeper
 from pointsman.gateway.keys import Secrets
 from pointsman.gateway.openvpn import OpenvpnServer
-from pointsman.gateway.paths import Paths, clear_drafts, prepare
+from pointsman.gateway.paths import Paths, clear_drafts
 from pointsman.gateway.server import TunnelServer
 from pointsman.gateway.site import Gateway, Server
 from pointsman.gateway.wireguard import WireguardServer
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Kind
 from pointsman.system.files import alone, replace_file
+from pointsman.system.folders import prepare
 from pointsman.system.log import Log
 from pointsman.tunnels.drivers import child, link
 from pointsman.tunnels.port import Berth

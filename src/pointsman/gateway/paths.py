@@ -3,23 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pointsman.system.folders import Folders
+
 
 @dataclass(frozen=True, slots=True)
-class Paths:
-    """Every file of one gateway. `state` outlives the boot, `runtime` need not."""
-
-    runtime: Path
-    state: Path
+class Paths(Folders):
+    """Every file of one gateway."""
 
     @property
     def lock(self) -> Path:
         """Held by the running gateway."""
         return self.runtime / "gateway.lock"
-
-    @property
-    def control(self) -> Path:
-        """Where the operator asks."""
-        return self.runtime / "control.sock"
 
     @property
     def sysctls(self) -> Path:
@@ -51,10 +45,3 @@ def clear_drafts(paths: Paths) -> None:
     """Remove what a killed gateway was writing: drafts hold keys. To be called by the one that holds the lock."""
     for draft in (*paths.state.glob("*.new"), *paths.runtime.glob("*.new")):
         draft.unlink(missing_ok=True)
-
-
-def prepare(paths: Paths) -> None:
-    """Make the folders. The daemons' user may pass through `runtime`, to its own folder in it, but not look."""
-    for folder, mode in ((paths.runtime, 0o711), (paths.state, 0o700)):
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        folder.chmod(mode)

@@ -15,7 +15,7 @@ from pointsman.node.names import Names
 from pointsman.node.paths import Paths
 from pointsman.node.prober import Prober, targets
 from pointsman.node.provision import Provision
-from pointsman.node.steering import Steering
+from pointsman.node.steering import Known, Steering
 from pointsman.node.trees import Trees
 from pointsman.node.workshop import Workshop
 from pointsman.system import dns
@@ -80,8 +80,9 @@ class Force:
 
     async def settle(self, lanes_only: bool = False) -> None:
         """Put in force what there is now. The caller holds the lock. With `lanes_only` routes stay as they are."""
-        trees, holdings = self.names.placed(self.trees), self.provision.holdings
-        tunnels = await self.steering.settle(trees, self.memory, holdings, self.pulses, self.ready, lanes_only)
+        trees = self.names.placed(self.trees)
+        known = Known(trees, self.memory, self.provision.holdings, self.pulses, self.ready)
+        tunnels = await self.steering.settle(known, lanes_only)
         self.names.turn(trees.policy)
         self.prober.watch(targets(trees.policy, tunnels), {tunnel.name for tunnel in tunnels})
 

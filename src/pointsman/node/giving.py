@@ -90,4 +90,4 @@ class Giving:
             for (name, gateway), (at, why) in self._refused.items()
             if name == profile and now - at < demand.PAUSE
         }
-        return refused | self._workshop.silent
+        return refused | self._workshop.far_ends.silent

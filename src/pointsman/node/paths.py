@@ -3,23 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pointsman.system import folders
+
 
 @dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(folders.Folders):
     """The files that several parts of one agent share. Nothing of ours lies outside `runtime` and `state`."""
-
-    runtime: Path
-    state: Path
 
     @property
     def lock(self) -> Path:
         """Held by the running agent."""
         return self.runtime / "agent.lock"
-
-    @property
-    def control(self) -> Path:
-        """Where the agent can be asked."""
-        return self.runtime / "control.sock"
 
     @property
     def memory(self) -> Path:
@@ -73,7 +67,5 @@ class Paths:
 
 
 def prepare(paths: Paths) -> None:
-    """Make the folders. Others may pass through `runtime`, to their own folders in it, but not look."""
-    for folder, mode in ((paths.runtime, 0o711), (paths.state, 0o700), (paths.runtime / "tunnels", 0o711)):
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        folder.chmod(mode)
+    """Make the folders, also that of the tunnels: each has one of its daemon's user in there."""
+    folders.prepare(paths, paths.runtime / "tunnels")

@@ -10,10 +10,11 @@ from pointsman.model.fault import Fault
 from pointsman.model.gateway import Bounds, Gateway, Holder, Made
 from pointsman.model.policy import Policy
 from pointsman.model.profile import Holding, OnFailure, Profile
-from pointsman.model.tunnel import Lease, State
+from pointsman.model.tunnel import State
 from pointsman.node.asks import Answer, Ask, Granted, Refused, holder_named
 from pointsman.node.errands import Errands
 from pointsman.node.giving import Giving, Nothing
+from pointsman.node.holders import REVOKED, Holders
 from pointsman.node.holdings import Holdings, source_of, unfit
 from pointsman.node.lease_list import listed
 from pointsman.node.workshop import Workshop
@@ -25,7 +26,6 @@ from pointsman.tunnels import demand
 
 # In seconds: how often gateways are looked at
 LOOK = 5.0
-_REVOKED = "its lease was revoked"
 
 
 class Provision:
@@ -43,7 +43,7 @@ class Provision:
     ) -> None:
         """`in_force` tells whether requests can go by the lane of this name."""
         self._workshop = workshop
-        self._bounds = bounds
+        self._holders = Holders(workshop, bounds, policy)
         self._log = log
         self._settle = settle
         self._state = state
@@ -53,7 +53,6 @@ class Provision:
         self._failed: dict[str, float] = {}
         self._in_force = in_force
         self._giving = Giving(workshop, log, in_force)
-        self._banned: dict[tuple[str, str], float] = {}
         self._pending: dict[Holder, asyncio.Task[str]] = {}
         self._errands = Errands()
         self._looked = float("-inf")
@@ -65,14 +64,11 @@ class Provision:
     @property
     def holdings(self) -> Holdings:
         """Return who holds which tunnel, and which wait for a holder."""
-        held = [(holder, self._of(holder)) for holder in sorted({holder for _, holder in self._held()})]
-        leases = tuple(Lease(one.name, holder.profile, holder.key) for holder, one in held if one is not None)
-        spares = tuple(sorted(one.name for one in self._current() if one.holder is None))
-        return Holdings(leases, spares, {name: one.gateway for name, one in self._workshop.made.items()})
+        return self._holders.holdings
 
     async def answer(self, ask: Ask) -> Answer:
         """Return where a request goes that is held."""
-        policy, profile = self._policy(), self._profile(ask.profile)
+        policy, profile = self._policy(), self._holders.profile(ask.profile)
         if profile is None or profile.holding is None:
             return Refused("the policy has changed; try again")
         attribute = holder_attribute(profile.holding, policy.attributes)
@@ -87,16 +83,16 @@ class Provision:
 
     async def hold(self, profile: Profile, holding: Holding, holder: Holder) -> Answer:
         """Return the cluster of a holder, having made its tunnel where it has none; or why there is none in time."""
-        one = self._of(holder)
+        one = self._holders.of(holder)
         down = one is not None and not self._workshop.carries(one.name) and profile.on_failure is OnFailure.NEXT
         if one is not None and down and not self._waits(one.name):
             replacing = self._errands.begin(one.name, self._replace(one, demand.DOWN))
             await asyncio.wait([replacing], timeout=holding.wait)
-            one = self._of(holder)
+            one = self._holders.of(holder)
         if one is None:
             task = self._pending.get(holder)
             if task is None:
-                if why := self._objection(holder):
+                if why := self._holders.objection(holder, self._pending):
                     return Refused(f"profile `{profile.name}`: {why}")
                 task = self._pending[holder] = asyncio.create_task(self._acquire(profile, holder))
                 task.add_done_callback(lambda _: self._pending.pop(holder, None))
@@ -105,7 +101,7 @@ class Provision:
                 return Refused(f"profile `{profile.name}`: its tunnel was not made within {holding.wait:g} s")
             if why := task.result():
                 return Refused(f"profile `{profile.name}`: {why}")
-            one = self._of(holder)
+            one = self._holders.of(holder)
         if one is None or not self._workshop.carries(one.name):
             return Refused(f"profile `{profile.name}`: its tunnel is not up")
         return await self._by(f"{profile.name}@{one.name}", profile)
@@ -155,8 +151,8 @@ class Provision:
     async def revoke(self, profile: str, key: str, ban: float) -> bool:
         """End a lease now; for `ban` seconds the holder gets no other. Return whether there was one."""
         if ban:
-            self._banned[profile, key] = boot_time() + ban
-        held = [name for name, holder in self._held() if (holder.profile, holder.key) == (profile, key)]
+            self._holders.ban(profile, key, boot_time() + ban)
+        held = self._holders.tunnels(profile, key)
         for name in held:
             self._retire(name, "it was revoked", 0.0)
         if held:
@@ -171,7 +167,7 @@ class Provision:
         if one is None or one.holder is None or one.leaving is not None:
             raise ValueError(f"`{tunnel}` is no tunnel that somebody holds; see `pointsman leases list`")
         await self._replace(one, "somebody asked for new keys")
-        after = self._of(one.holder)
+        after = self._holders.of(one.holder)
         if after is None or after.name == tunnel:
             raise Fault("rotation-failed", f"replace tunnel `{tunnel}`", "no gateway gives another one now")
         return after.name
@@ -191,61 +187,33 @@ class Provision:
 
     def told(self) -> dict[str, Any]:
         """Return leases and spares for people and programs. Times are in seconds."""
-        return listed(self.holdings, self._workshop.made, self._state, self._workshop.silent, boot_time())
+        return listed(self.holdings, self._workshop.made, self._state, self._workshop.far_ends.silent, boot_time())
 
     def _forget(self, now: float) -> None:
         """Drop what no longer counts, so that nothing grows with the number of requests."""
         self._failed = {name: at for name, at in self._failed.items() if now - at <= demand.RECENT}
         self._giving.forget(now)
-        self._banned = {holder: until for holder, until in self._banned.items() if until > now}
-
-    def _profile(self, name: str) -> Profile | None:
-        return next((profile for profile in self._policy().profiles if profile.name == name), None)
-
-    def _current(self) -> list[Made]:
-        return [one for one in self._workshop.made.values() if one.leaving is None]
-
-    def _held(self) -> list[tuple[str, Holder]]:
-        return [(one.name, one.holder) for one in self._current() if one.holder is not None]
-
-    def _of(self, holder: Holder) -> Made | None:
-        """Return the tunnel that takes a holder's requests, if it is what the policy asks for now."""
-        policy = self._policy()
-        own = [one for one in self._current() if one.holder == holder and not unfit(one, policy)]
-        return demand.current(own, holder, self._workshop.carries)
+        self._holders.forget(now)
 
     def _waits(self, tunnel: str) -> bool:
         """Return whether a replacement failed so lately that it is not tried again yet."""
         return boot_time() < self._failed.get(tunnel, -demand.PAUSE) + demand.PAUSE
-
-    def _objection(self, holder: Holder) -> str:
-        if self._is_banned(holder):
-            return _REVOKED
-        held = [*(holder for _, holder in self._held()), *self._pending]
-        if len(held) >= self._bounds.node:
-            return f"this node holds {self._bounds.node} tunnels already"
-        if sum(one.key == holder.key for one in held) >= self._bounds.holder:
-            return f"its holder has {self._bounds.holder} tunnels already"
-        return ""
-
-    def _is_banned(self, holder: Holder) -> bool:
-        return self._banned.get((holder.profile, holder.key), 0.0) > boot_time()
 
     async def _acquire(self, profile: Profile, holder: Holder, avoid: str = "") -> str:
         """Give a holder a tunnel; return why that did not work, nothing where it did."""
         given = await self._giving.give(profile, holder, avoid)
         if isinstance(given, Nothing):
             return given.why
-        if self._is_banned(holder):
+        if self._holders.is_banned(holder):
             self._retire(given.tunnel, "it was revoked", 0.0)
-            return _REVOKED
+            return REVOKED
         self._log.event("a holder has a tunnel", profile=holder.profile, holder=holder.key, tunnel=given.tunnel)
         return ""
 
     async def _replace(self, one: Made, why: str) -> None:
         """Have another tunnel take this one's place; until that one is up, this one goes on."""
         holder = one.holder
-        profile = None if holder is None else self._profile(holder.profile)
+        profile = None if holder is None else self._holders.profile(holder.profile)
         if holder is None or profile is None:
             return
         avoid = "" if self._workshop.carries(one.name) else one.gateway

@@ -27,6 +27,17 @@ from pointsman.tunnels.health import Pulse
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the agent knows when it settles. It is `ready` when no tunnel is still on its way up."""
+
+    trees: Trees
+    memory: Memory
+    holdings: Holdings
+    pulses: Mapping[str, Pulse]
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Basis:
     """All that a plan hangs on: the same again is the same plan."""
 
@@ -58,34 +69,19 @@ class Steering:
         self._moving: Moving | None = None
         self._basis: Basis | None = None
 
-    async def settle(
-        self,
-        trees: Trees,
-        memory: Memory,
-        holdings: Holdings,
-        pulses: Mapping[str, Pulse],
-        ready: bool,
-        lanes_only: bool = False,
-    ) -> tuple[Tunnel, ...]:
+    async def settle(self, known: Known, lanes_only: bool = False) -> tuple[Tunnel, ...]:
         """Put in force what there is now; return the tunnels as they were seen. With `lanes_only` routes stay as is."""
         try:
-            tunnels = await self._steer(trees, memory, holdings, pulses, ready, lanes_only)
+            tunnels = await self._steer(known, lanes_only)
         except (Fault, Invalid) as failed:
             self.stuck = str(failed)
             raise
         self.stuck = ""
         return tunnels
 
-    async def _steer(
-        self,
-        trees: Trees,
-        memory: Memory,
-        holdings: Holdings,
-        pulses: Mapping[str, Pulse],
-        ready: bool,
-        lanes_only: bool,
-    ) -> tuple[Tunnel, ...]:
+    async def _steer(self, known: Known, lanes_only: bool) -> tuple[Tunnel, ...]:
         now, kinds = time.monotonic(), self._fleet.kinds
+        policy, memory = known.trees.policy, known.memory
         if self._moving is None:
             self._moving = Moving(self._host, memory.stays, memory.draining, now)
             self.lanes = tuple(memory.draining)
@@ -95,10 +91,11 @@ class Steering:
             {name: MAIN if kind is Kind.DIRECT else tables[name] for name, kind in kinds.items()}
         )
         lost = await self._moving.cut(tunnels, self.lanes)
-        pooled = [tunnel for tunnel in tunnels if tunnel.name not in holdings.gateways]
-        stays = self._moving.stands(trees.policy, pooled, memory.leases, pulses, ready, now)
+        pooled = [tunnel for tunnel in tunnels if tunnel.name not in known.holdings.gateways]
+        stays = self._moving.stands(policy, pooled, memory.leases, known.pulses, known.ready, now)
         # what drains comes with `old`; its ends are no part of a plan
-        basis = Basis(trees, tunnels, replace(memory, tables=tables, stays=stays, draining={}), old, holdings)
+        numbered = replace(memory, tables=tables, stays=stays, draining={})
+        basis = Basis(known.trees, tunnels, numbered, old, known.holdings)
         before, plan = self.plan, self.plan
         if plan is None or basis != self._basis:
             plan = await self._work_out(basis, plan.envoy.routes if lanes_only and plan is not None else None)
@@ -106,7 +103,7 @@ class Steering:
         glass = max(0, int((plan.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
         await asyncio.to_thread(self._host.cut, lost)  # and what came there since
-        await self._moving.drain(before.first if before else frozenset(), plan, trees.policy, now)
+        await self._moving.drain(before.first if before else frozenset(), plan, policy, now)
         self._remember(replace(plan.memory, draining=self._moving.draining))
         self._tell(before, plan)
         self.plan, self.lanes = plan, plan.lanes

@@ -6,7 +6,7 @@ whoever starts after a crash knows of everything that may be left.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +15,18 @@ from pointsman.model.gateway import Gateway, Given, Holder, Made
 from pointsman.model.profile import Profile
 from pointsman.model.tunnel import Entry
 from pointsman.node import made as files
+from pointsman.node.far_ends import FarEnds
 from pointsman.node.fleet import Fleet
 from pointsman.system.clock import boot_time
-from pointsman.system.gateways import FarEnd
 from pointsman.system.log import Log
 from pointsman.system.secrets import read_secret
 from pointsman.tunnels import making
 from pointsman.tunnels.pool import Supply
 from pointsman.tunnels.preshared import preshared_key
 
-# In seconds. A gateway takes away what was not renewed for so long: a node that vanished leaves nothing behind
-TTL = 120.0
-RENEW = 30.0
 # So many are taken away in one look: the next renewal must not wait for long
 AT_ONCE = 8
+# In seconds
 UP_WITHIN = 15.0
 STEP = 0.01
 
@@ -50,9 +48,8 @@ class Workshop:
     ) -> None:
         self.gateways = {gateway.name: gateway for gateway in gateways}
         self.made: dict[str, Made] = {}
+        self.far_ends = FarEnds(self.gateways.values())
         self._log = log
-        self.silent: dict[str, str] = {}
-        self._asked = {gateway.name: FarEnd(gateway) for gateway in self.gateways.values()}
         self._folder = folder
         self._fleet = fleet
         self._settle = settle
@@ -61,7 +58,6 @@ class Workshop:
         self._making: set[str] = set()
         self._left: dict[str, str] = {}
         self._going: set[str] = set()
-        self._renewed: dict[str, float] = {}
         self.unwritten = files.Unwritten(folder, log)
 
     def restore(self) -> None:
@@ -123,14 +119,13 @@ class Workshop:
         try:
             await self._forget(name)
         except Fault as fault:
-            self.silent[gateway] = fault.why
+            self.far_ends.silent[gateway] = fault.why
 
     async def look(self, gateway: Gateway) -> None:
         """Renew a gateway's tunnels where that is due, then take away what it has and nobody wants any more."""
-        asked = self._asked[gateway.name]
+        asked = self.far_ends.ends[gateway.name]
         try:
-            if boot_time() - self._renewed.get(gateway.name, float("-inf")) >= RENEW:
-                await self._renew(gateway)
+            await self._renew(gateway)
             there = await asked.tunnels()
             unknown = sorted(there - self.made.keys() - self._making - self._left.keys())
             left = [name for name, where in self._left.items() if where == gateway.name]
@@ -141,9 +136,9 @@ class Workshop:
             for name in unknown[:AT_ONCE]:
                 await asked.remove(name)
         except Fault as fault:
-            self.silent[gateway.name] = fault.why
+            self.far_ends.silent[gateway.name] = fault.why
         else:
-            self.silent.pop(gateway.name, None)
+            self.far_ends.silent.pop(gateway.name, None)
 
     def done(self) -> tuple[Made, ...]:
         """Return the tunnels that are not in the making any more."""
@@ -154,18 +149,18 @@ class Workshop:
         found = []
         for name, gateway in [*self._left.items(), *((one.name, one.gateway) for one in self.made.values())]:
             try:
-                if gateway in self._asked and gateway not in self.silent:
-                    await self._asked[gateway].remove(name)
+                if gateway in self.far_ends.ends and gateway not in self.far_ends.silent:
+                    await self.far_ends.ends[gateway].remove(name)
             except Fault as fault:
-                self.silent[gateway] = fault.why
+                self.far_ends.silent[gateway] = fault.why
                 found.append(fault)
             files.forget(self._folder, name)
-        await asyncio.gather(*(asked.close() for asked in self._asked.values()))
+        await self.far_ends.close()
         return tuple(found)
 
     async def _make(self, gateway: Gateway, kept: files.Kept, secret: bytes, profile: Profile | None) -> None:
         body = making.request(gateway.kind, kept.key, kept.made.name)
-        given = await self._ask(gateway, kept, body, profile)
+        given = await self.far_ends.ask(gateway, kept, body, profile, self._elsewhere)
         preshared = preshared_key(secret, kept.made.name, body["public_key"], given.public_key) if secret else ""
         kept = replace(kept, given=given, preshared=preshared)
         files.keep(self._folder, kept)
@@ -174,25 +169,6 @@ class Workshop:
         await self._settle()
         await self._up(kept.made.name)
         await self._settle()
-
-    async def _ask(
-        self, gateway: Gateway, kept: files.Kept, asked: Mapping[str, str], profile: Profile | None
-    ) -> Given:
-        limits = {} if profile is None else {"bandwidth": profile.limits.bandwidth, "qos": profile.qos.value}
-        mixed = {"preshared": True} if gateway.secret else {}
-        body = {**asked, **mixed, **limits, "ttl": int(TTL)}
-        try:
-            given = await self._asked[gateway.name].make(kept.made.name, body)
-            if spoken_for := self._elsewhere().intersection(given.addresses):
-                raise ValueError(f"no usable address {min(spoken_for)}: this node knows it elsewhere")
-            making.spec(gateway.kind, kept.key, given)
-        except ValueError as error:
-            raise Fault("gateway-answer", f"understand what gateway `{gateway.name}` gave", str(error)) from error
-        except Fault as fault:
-            if fault.label == "gateway-silent":
-                self.silent[gateway.name] = fault.why
-            raise
-        return given
 
     def _stands(self, kept: files.Kept, gateway: Gateway | None) -> bool:
         if kept.given is None:
@@ -220,10 +196,7 @@ class Workshop:
 
     async def _renew(self, gateway: Gateway) -> None:
         own = [one.name for one in self.made.values() if one.gateway == gateway.name]
-        if not own:
-            return
-        unknown = await self._asked[gateway.name].renew(own, TTL)
-        self._renewed[gateway.name] = boot_time()
+        unknown = await self.far_ends.renew(gateway.name, own)
         for name in unknown & self.made.keys():
             self._fleet.lose(name, "its gateway does not know it any more")
 
@@ -255,7 +228,7 @@ class Workshop:
             self.made.pop(name, None)
             self._kept.pop(name, None)
             self.unwritten.drop(name)
-            if (asked := self._asked.get(self._left[name])) is not None:
+            if (asked := self.far_ends.ends.get(self._left[name])) is not None:
                 await asked.remove(name)
             files.forget(self._folder, name)
             del self._left[name]

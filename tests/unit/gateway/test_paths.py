@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from pointsman.gateway.paths import Paths, clear_drafts, prepare
+from pointsman.gateway.paths import Paths, clear_drafts
+from pointsman.system.folders import prepare
 
 
 def test_drafts_that_a_killed_gateway_left_go_and_nothing_else_does(tmp_path: Path) -> None:

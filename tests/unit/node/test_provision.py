@@ -48,7 +48,7 @@ def provided(
     fleet = Fleet(Pool(()), {Kind.WIREGUARD: Links()}, folder, 0, dict, Log())
     shop = Workshop([gateway], folder / "made", fleet, settle, Log())
     transport = httpx.MockTransport(answer)
-    shop._asked["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
+    shop.far_ends.ends["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
     return Provision(shop, Bounds(), Log(), settle, fleet.state, policy, in_force)
 
 

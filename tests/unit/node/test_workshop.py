@@ -78,7 +78,7 @@ def reached(shop: Workshop, *refuses: str) -> list[str]:
         return httpx.Response(200, json=[])
 
     transport = httpx.MockTransport(answer)
-    shop._asked["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
+    shop.far_ends.ends["gw"]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
     return asked
 
 
@@ -105,7 +105,7 @@ def test_a_tunnel_is_kept_in_mind_until_its_gateway_has_let_it_go(tmp_path: Path
     asyncio.run(shop.remove("gw-1"))
 
     assert [kept.made.name for kept in recall(tmp_path / "made")] == ["gw-1"]
-    assert shop.silent.keys() == {"gw"}
+    assert shop.far_ends.silent.keys() == {"gw"}
 
 
 def test_a_tunnel_that_leaves_is_draining(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def made(shop: Workshop, gateway: str, **answer: object) -> Made:
     transport = httpx.MockTransport(lambda _: httpx.Response(201, json={**ANSWER, **answer}))
 
     async def answered() -> Made:
-        shop._asked[gateway]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
+        shop.far_ends.ends[gateway]._http = httpx.AsyncClient(base_url="https://192.0.2.21", transport=transport)
         return await shop.make(shop.gateways[gateway], None, None)
 
     return asyncio.run(answered())
