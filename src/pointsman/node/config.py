@@ -17,7 +17,7 @@ from pointsman.model.policy import Ports
 from pointsman.model.problem import Invalid, Place, Problem, did_you_mean
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
-from pointsman.node.offers import GatewayOffer, LeaseBounds, Told, gateway, gateway_problems, rate_problems
+from pointsman.node.offers import GatewayOffer, LeaseBounds, Told, file_places, gateway, gateway_problems, rate_problems
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
@@ -89,6 +89,7 @@ class Node:
     """A checked node file. Users are user ids; `http` and `auto` are ports, every other port is plain TCP.
 
     `unknown_users` are problems on this host alone; ids stand for those users that no user of this host has.
+    `gateway_places` say of each gateway where the file names its `certificate`, `key` and `ca`.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Node:
     facts: tuple[tuple[str, str | int | bool], ...]
     entries: tuple[Entry, ...]
     gateways: tuple[Gateway, ...] = ()
+    gateway_places: tuple[tuple[Place, Place, Place], ...] = ()
     bounds: Bounds = Bounds()
     unknown_users: tuple[Problem, ...] = ()
 
@@ -163,6 +165,7 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         facts=tuple(form.facts.items()),
         entries=tuple(_entry(offer, folder) for offer in form.tunnels),
         gateways=tuple(gateway(offer, folder) for offer in form.gateways),
+        gateway_places=tuple(file_places(document, i) for i in range(len(form.gateways))),
         bounds=Bounds(form.leases.node, form.leases.holder),
         unknown_users=tuple(_unknown_users(document, form.users)),
     )

@@ -139,6 +139,7 @@ def test_a_host_without_programs_is_told_what_it_lacks(tmp_path: Path) -> None:
         "stacked uplinks": "warning",
     }
     assert found.keys() >= {"openvpn", "/dev/net/tun"}
+    assert found["gateway files"][0] == "problem"
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
