@@ -23,6 +23,13 @@ SOON = timedelta(days=14)
 _LARGEST = 1 << 20
 _NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
 _GROUP, _OTHERS = 0o070, 0o007
+_NO_CERTIFICATE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -166,7 +173,7 @@ def _certificates(part: Part, path: Path) -> tuple[x509.Certificate, ...] | Flaw
         for one in found:
             # what is malformed inside is found only when it is asked for
             _ = one.extensions, one.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _NO_CERTIFICATE:
         what = f"`{path}` holds no certificate in PEM, or a damaged one"
         return Flaw(part, Grade.UNUSABLE, "no-certificate", what, f"`openssl x509 -noout -text -in {path}` shows one")
     return found

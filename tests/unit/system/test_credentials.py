@@ -1,6 +1,7 @@
 """What is wrong with certificates and keys is told before anybody calls, in our words and without what they hold."""
 
 import os
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_a_key_with_a_passphrase_is_unusable_and_nobody_is_asked_for_it(tmp_path
     locked = _key(SERVER).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
 
     assert told(seen(written(tmp_path, key=locked))) == [(Part.KEY, Grade.UNUSABLE, "locked-key")]
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x28"),  # the version
+        (b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x13"),  # an extension becomes a second one of a kind
+        (b"\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x2a\x86\x48\xce\x3d\x03\x01\x08"),  # the curve
+    ],
+)
+def test_a_certificate_that_is_damaged_inside_is_unusable(tmp_path: Path, there: bytes, instead: bytes) -> None:
+    der = parsed(SERVER.certificate)[0].public_bytes(Encoding.DER)
+    assert there in der
+    damaged = ssl.DER_cert_to_PEM_cert(der.replace(there, instead))
+
+    assert told(seen(written(tmp_path, damaged))) == [(Part.CERTIFICATE, Grade.UNUSABLE, "no-certificate")]
 
 
 def test_a_named_pipe_holds_nobody_up(tmp_path: Path) -> None:
