@@ -9,6 +9,7 @@ import typer
 from pointsman.cli import show
 from pointsman.cli.client import Client, NoAgent
 from pointsman.model.fault import Fault
+from pointsman.model.problem import Invalid
 from pointsman.policy.profiles import bandwidth as bits
 
 DEFAULT_RUNTIME = Path("/run/pointsman-gateway")
@@ -46,6 +47,47 @@ def up(config: GatewayFile) -> None:
     from pointsman.gateway import boot
 
     boot.run(config)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The gateway file.")],
+    node: Annotated[
+        Path | None, typer.Option("--node", help="Node file: its certificates and the gateway's must suit each other.")
+    ] = None,
+    files: Annotated[
+        bool, typer.Option(help="Also judge certificates, keys and secrets; they are on its host.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """List every problem of a gateway file and of the files that it names, with place and hint; exit 1 if there is any.
+
+    Example: pointsman gateway check gateway.yaml
+    """
+    from datetime import UTC, datetime
+
+    from pointsman.gateway.check import Verdict, judge
+    from pointsman.gateway.config import read_gateway
+    from pointsman.node.config import read_node
+
+    found = read_gateway(file)
+    askers = read_node(node).gateways if node else ()
+    verdict = judge(found, datetime.now(UTC), askers) if files else Verdict(found.problems)
+    if verdict.stops or verdict.unfit:
+        raise Invalid([*verdict.stops, *verdict.unfit])
+    kinds = [
+        kind for kind, section in (("wireguard", found.form.wireguard), ("openvpn", found.form.openvpn)) if section
+    ]
+    warnings = (*found.here, *verdict.warnings)
+    if json:
+        told = [problem.fields for problem in warnings]
+        until = verdict.until and verdict.until.isoformat()
+        answer = {"valid": True, "name": found.form.name, "kinds": kinds, "problems": [], "warnings": told}
+        show.as_json({**answer, "certificate_until": until})
+        return
+    until = f"; its certificate is good until {verdict.until:%Y-%m-%d %H:%M} UTC" if verdict.until else ""
+    print(f"{file}: no problems; gives {' and '.join(kinds)}{until}")
+    show.problems(warnings, "yellow")
 
 
 @app.command()

@@ -64,12 +64,12 @@ def _stacked(terminal: Console, title: str, columns: Sequence[str], rows: Iterab
             terminal.print(Padding(line, (0, 0, 0, 4), expand=False))
 
 
-def problems(found: Iterable[Problem]) -> None:
-    """Print problems to standard error, one a line, place first where they have one."""
+def problems(found: Iterable[Problem], colour: str = "red") -> None:
+    """Print problems, or in yellow warnings, to standard error, one a line, place first where they have one."""
     terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     for problem in found:
         line = Text(f"{problem.place}: " if problem.place.file else "", style="bold")
-        line.append(plain(problem.what), style="red")
+        line.append(plain(problem.what), style=colour)
         if problem.hint:
             line.append(f"\n    {plain(problem.hint)}", style="dim")
         terminal.print(line)

@@ -19,6 +19,7 @@ from pointsman.gateway.keeper import Keeper
 from pointsman.gateway.request import NAME, read_renewal, read_request
 from pointsman.gateway.site import Api
 from pointsman.model.fault import Fault
+from pointsman.system.credentials import node_names
 from pointsman.system.log import Log
 from pointsman.system.secrets import read_secret
 from pointsman.tunnels.preshared import preshared_key
@@ -31,7 +32,6 @@ ANSWER_WITHIN = 15.0
 IDLE = 75.0
 REFRESH_EVERY = 10.0
 
-_NODE = re.compile(r"urn:pointsman:node:([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
 _USED_UP = frozenset(
     {"addresses-used-up", "tunnels-used-up", "node-used-up", "bandwidth-used-up", "node-bandwidth-used-up"}
 )
@@ -153,8 +153,7 @@ class Door:
 def _caller(request: web.Request) -> Caller:
     """Return the node that the certificate names; it must name exactly one."""
     certificate = request.get_extra_info("peercert") or {}
-    names = [_NODE.fullmatch(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
-    found = [match[1] for match in names if match]
+    found = node_names([value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"])
     if len(found) != 1:
         raise web.HTTPForbidden(reason="the certificate names no node, or more than one")
     return Caller(found[0])

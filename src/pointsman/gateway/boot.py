@@ -6,9 +6,10 @@ import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pointsman.gateway import control, keys
+from pointsman.gateway import check, control, keys
 from pointsman.gateway.api import Door
 from pointsman.gateway.config import load_gateway
 from pointsman.gateway.house import House
@@ -30,9 +31,13 @@ from pointsman.tunnels.port import Berth
 
 def run(config: Path) -> None:
     """Run the gateway in this process until it is told to end. Tunnels go on without it."""
-    gateway, paths = _prepared(config)
+    _demand_root()
+    gateway, notes = check.start(config, datetime.now(UTC))
+    paths = _prepared(gateway)
     log = Log()
     with alone(paths.lock, "gateway"):
+        for note in notes:
+            log.event("a file of the API is not in order", where=str(note.place), why=note.what, hint=note.hint)
         clear_drafts(paths)
         secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
         _clear_others(gateway, paths)
@@ -42,7 +47,9 @@ def run(config: Path) -> None:
 
 def remove(config: Path) -> tuple[Fault, ...]:
     """Remove all that is ours from a host where no gateway runs; return what failed. What was granted is kept."""
-    gateway, paths = _prepared(config)
+    _demand_root()
+    gateway = load_gateway(config)
+    paths = _prepared(gateway)
     with alone(paths.lock, "gateway"):
         clear_drafts(paths)
         secrets = keys.recall(paths.wireguard_key, paths.authority, gateway.name)
@@ -50,13 +57,15 @@ def remove(config: Path) -> tuple[Fault, ...]:
         return _house(gateway, paths, secrets).remove()
 
 
-def _prepared(config: Path) -> tuple[Gateway, Paths]:
+def _demand_root() -> None:
     if os.geteuid() != 0:
         raise Fault("not-root", "run a gateway", "this needs root")
-    gateway = load_gateway(config)
+
+
+def _prepared(gateway: Gateway) -> Paths:
     paths = Paths(gateway.runtime, gateway.state)
     prepare(paths)
-    return gateway, paths
+    return paths
 
 
 def _house(gateway: Gateway, paths: Paths, secrets: Secrets) -> House:

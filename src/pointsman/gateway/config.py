@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,9 +19,45 @@ from pointsman.policy.node import plain
 from pointsman.policy.profiles import bandwidth
 from pointsman.system.users import uid_of
 
+_OWN_USER = "give the daemons a user of their own (see packaging/systemd/pointsman.sysusers)"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFile:
+    """A gateway file whose form is right, and what is wrong with it: on any host, and `here` on this one alone."""
+
+    document: Document
+    form: form.GatewayDocument
+    folder: Path
+    problems: tuple[Problem, ...]
+    here: tuple[Problem, ...]
+
+    @property
+    def api(self) -> Api | None:
+        """Return where nodes ask, whatever is wrong with the rest."""
+        return _api(self.form.api, self.folder) if self.form.api else None
+
+    @property
+    def dialled(self) -> tuple[str, ...]:
+        """Return the addresses that nodes dial: tunnels end there, and so nodes ask there."""
+        servers = (self.form.wireguard, self.form.openvpn)
+        found = (_canonical(one.address) for one in servers if one and _is_address(one.address))
+        return tuple(dict.fromkeys(found))
+
+    def gateway(self) -> Gateway:
+        """Return the gateway that the file describes; raise `Invalid` where this host cannot run it."""
+        if self.problems or self.here:
+            raise Invalid([*self.problems, *self.here])
+        return _gateway(self.form, self.folder)
+
 
 def load_gateway(path: Path) -> Gateway:
-    """Return the checked gateway file of this host. Relative paths count from the file's own folder."""
+    """Return the gateway in a file of this host; of what the file names nothing needs to be whole."""
+    return read_gateway(path).gateway()
+
+
+def read_gateway(path: Path) -> GatewayFile:
+    """Read a gateway file of any host, whose form must be right. Relative paths count from the file's own folder."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -31,10 +68,8 @@ def load_gateway(path: Path) -> Gateway:
     except ValidationError as error:
         misfit = other_kind(document, "Gateway") or misfits(document, form.GatewayDocument, error, form.PATTERNS)
         raise Invalid([*document.problems, *misfit]) from error
-    problems = [*document.problems, *_problems(document, found)]
-    if problems:
-        raise Invalid(problems)
-    return _gateway(found, path.resolve().parent)
+    problems = (*document.problems, *_problems(document, found))
+    return GatewayFile(document, found, path.resolve().parent, problems, tuple(_unknown_user(document, found)))
 
 
 def _gateway(found: form.GatewayDocument, folder: Path) -> Gateway:
@@ -98,11 +133,8 @@ def _problems(document: Document, found: form.GatewayDocument) -> Iterator[Probl
     if not offered:
         hint = "add a section `wireguard` or `openvpn`"
         yield Problem(document.find(), "missing-field", "the gateway offers no kind of tunnel", hint)
-    uid = uid_of(found.user)
-    if not uid:
-        hint = "give the daemons a user of their own (see packaging/systemd/pointsman.sysusers)"
-        what = f"user `{found.user}` does not exist here" if uid is None else "the daemons must not run as root"
-        yield Problem(document.find("user"), "unfit-user", what, hint)
+    if uid_of(found.user) == 0:
+        yield Problem(document.find("user"), "unfit-user", "the daemons must not run as root", _OWN_USER)
     for i, address in enumerate(found.api.listen if found.api else ()):
         if not _is_address(address):
             yield Problem(document.find("api", "listen", i), "malformed", f"`{address}` is not an address")
@@ -117,6 +149,11 @@ def _problems(document: Document, found: form.GatewayDocument) -> Iterator[Probl
             hint = "write the address that nodes dial; names are not resolved"
             yield Problem(document.find(name, "address"), "malformed", f"`{server.address}` is not an address", hint)
         yield from _network_problems(document, name, server.networks, taken)
+
+
+def _unknown_user(document: Document, found: form.GatewayDocument) -> Iterator[Problem]:
+    if uid_of(found.user) is None:
+        yield Problem(document.find("user"), "unfit-user", f"user `{found.user}` does not exist here", _OWN_USER)
 
 
 def _network_problems(

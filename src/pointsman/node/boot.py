@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
-from pointsman.model.problem import Place
+from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.model.tunnel import Kind
-from pointsman.node import applied, control, evidence, made, spoken
+from pointsman.node import applied, control, evidence, identity, made, spoken
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
@@ -30,6 +31,7 @@ from pointsman.node.trees import compile_trees
 from pointsman.node.workshop import Workshop
 from pointsman.system import connections, nft
 from pointsman.system.clock import boot_time
+from pointsman.system.credentials import Grade
 from pointsman.system.files import alone
 from pointsman.system.log import Log
 from pointsman.tunnels.drivers import child, drivers, link
@@ -48,7 +50,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
     prepare(paths)
     log = Log()
     with alone(paths.lock, "agent"):
-        pool = pool_of(node, config)
+        pool, told = whole(node, config)
         source, policy, warning = applied.choose(node.policy, paths.policy)
         before = memories.recall(paths.memory)
         # until the host is steered, the time to get there comes on top; then the time begins anew
@@ -64,6 +66,8 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
             log.event("the node file's policy is not in force", why=warning)
         for note in pool.notes:
             log.event("a line of a tunnel file has no effect", where=str(note.place), line=note.what)
+        for one in told:
+            log.event("a file for a gateway is not in order", where=str(one.place), why=one.what, hint=one.hint)
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)
@@ -187,6 +191,19 @@ def evidence_of(runtime: Path, since: float, until: float) -> dict[str, Any]:
 def pool_of(node: Node, config: Path) -> Pool:
     """Return the pool that the node file declares. Raises `Invalid` with every problem of every tunnel file."""
     return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
+
+
+def whole(node: Node, config: Path) -> tuple[Pool, tuple[Problem, ...]]:
+    """Return the pool, and what to tell in the log of files for gateways. Raises `Invalid` where a file is unusable."""
+    told = identity.judge(node, datetime.now(UTC))
+    unusable = [one.problem for one in told if one.flaw.grade is Grade.UNUSABLE]
+    try:
+        pool = pool_of(node, config)
+    except Invalid as invalid:
+        raise Invalid([*invalid.problems, *unusable]) from invalid
+    if unusable:
+        raise Invalid(unusable)
+    return pool, tuple(one.problem for one in told)
 
 
 async def _serve(agent: Agent, force: Force, log: Log, confirm_within: int | None) -> None:

@@ -16,7 +16,7 @@ from pointsman.model.policy import Ports
 from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.model.tunnel import Entry
 from pointsman.node.declared import NAME, Name, Offer, entry, is_address, tunnel_problems
-from pointsman.node.offers import GatewayOffer, LeaseBounds, gateway, gateway_problems
+from pointsman.node.offers import GatewayOffer, LeaseBounds, file_places, gateway, gateway_problems
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
@@ -71,6 +71,7 @@ class Node:
     """A checked node file. Users are user ids; `http` and `auto` are ports, every other port is plain TCP.
 
     `unknown_users` are problems on this host alone; ids stand for those users that no user of this host has.
+    `gateway_places` say of each gateway where the file names its `certificate`, `key` and `ca`.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Node:
     facts: tuple[tuple[str, str | int | bool], ...]
     entries: tuple[Entry, ...]
     gateways: tuple[Gateway, ...] = ()
+    gateway_places: tuple[tuple[Place, Place, Place], ...] = ()
     bounds: Bounds = Bounds()
     unknown_users: tuple[Problem, ...] = ()
 
@@ -145,6 +147,7 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         facts=tuple(form.facts.items()),
         entries=tuple(entry(offer, folder) for offer in form.tunnels),
         gateways=tuple(gateway(offer, folder) for offer in form.gateways),
+        gateway_places=tuple(file_places(document, i) for i in range(len(form.gateways))),
         bounds=Bounds(form.leases.node, form.leases.holder),
         unknown_users=tuple(_unknown_users(document, form.users)),
     )

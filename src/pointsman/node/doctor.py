@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Container, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pointsman.node.findings import (
     xdp_finding,
 )
 from pointsman.node.guards import closed_guard
+from pointsman.node.identity import gateway_findings
 from pointsman.system import envoy, nft
 from pointsman.tunnels.drivers.files import read_text
 from pointsman.tunnels.pool import load_pool
@@ -39,6 +41,7 @@ def examine(node: Node) -> tuple[Finding, ...]:
         xdp_finding(_text(Path("/proc/net/protocols"))),
         *_users(node),
         *file_findings(_modes(node)),
+        *gateway_findings(node, datetime.now(UTC)),
         *_rules(),
         *_tables(),
         *_sysctls(),
@@ -157,9 +160,9 @@ def _refused(node: Node) -> str:
 
 
 def _modes(node: Node) -> dict[str, int | None]:
-    """Return the permissions of all files with keys that the node file names, or that those name in turn.
+    """Return the permissions of all files of tunnels, or that those name in turn, and of those with secrets.
 
-    None stands for a file that is not there; of files that may be public, only those are told.
+    None stands for a file that is not there.
     """
     names: list[str] = []
 
@@ -171,10 +174,8 @@ def _modes(node: Node) -> dict[str, int | None]:
         load_pool(((entry, Place()) for entry in node.entries), read)
     except Invalid:
         pass  # what is wrong with the files is for `up` to say; here it is who may read them
-    names += [name for gateway in node.gateways for name in (gateway.key, gateway.secret) if name]
-    public = [name for gateway in node.gateways for name in (gateway.ca, gateway.certificate)]
-    found = {name: Path(name).stat().st_mode & 0o777 if Path(name).exists() else None for name in names}
-    return found | {name: None for name in public if not Path(name).exists()}
+    names += [gateway.secret for gateway in node.gateways if gateway.secret]
+    return {name: Path(name).stat().st_mode & 0o777 if Path(name).exists() else None for name in names}
 
 
 def _text(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from pointsman.model.gateway import Gateway
-from pointsman.model.problem import Problem
+from pointsman.model.problem import Place, Problem
 from pointsman.model.profile import Level
 from pointsman.model.routing import TABLES
 from pointsman.model.tunnel import Kind
@@ -72,6 +72,12 @@ def gateway(offer: GatewayOffer, folder: Path) -> Gateway:
         least=offer.spares.least,
         most=max(offer.spares.least, offer.spares.most),
     )
+
+
+def file_places(document: Document, i: int) -> tuple[Place, Place, Place]:
+    """Return where the certificate, the key and the authority of a gateway are named."""
+    certificate, key, ca = (document.find("gateways", i, name) for name in ("certificate", "key", "ca"))
+    return certificate, key, ca
 
 
 def gateway_problems(document: Document, offers: Sequence[GatewayOffer], others: int) -> Iterator[Problem]:

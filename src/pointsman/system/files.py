@@ -1,7 +1,8 @@
-"""Files that are replaced as a whole, and the lock that only one process holds."""
+"""Files that are replaced as a whole, those that are small, and the lock that only one process holds."""
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,16 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
             os.close(folder)
     except OSError as error:
         raise Fault("file", f"write `{path}`", str(error.strerror)) from error
+
+
+def read_small(path: Path, most: int) -> tuple[bytes, int]:
+    """Return what an ordinary file begins with, so many bytes at most, and its permissions. Raises `OSError`.
+
+    What is no ordinary file is empty: a named pipe must not hold us up.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        return file.read(most) if stat.S_ISREG(mode) else b"", stat.S_IMODE(mode)
 
 
 @contextmanager

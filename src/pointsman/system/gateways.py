@@ -7,7 +7,9 @@ import re
 import ssl
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ import httpx
 from pointsman.model.fault import Fault
 from pointsman.model.gateway import Gateway, Given
 from pointsman.model.tunnel import Endpoint, Kind
+from pointsman.system.credentials import Files, look
 from pointsman.system.netlink import observe_links
 
 # In seconds, for a whole answer; bytes of one
@@ -86,9 +89,7 @@ class FarEnd:
 
     def _connected(self) -> httpx.AsyncClient:
         gateway = self._gateway
-        context = ssl.create_default_context(cafile=gateway.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(gateway.certificate, gateway.key)
+        context = context_of(gateway)
         host = f"[{gateway.address}]" if ":" in gateway.address else gateway.address
         return httpx.AsyncClient(
             base_url=f"https://{host}:{gateway.port}",
@@ -98,6 +99,26 @@ class FarEnd:
             limits=_KEPT,
             trust_env=False,
         )
+
+
+def files_of(gateway: Gateway) -> Files:
+    """Return the files by which this node proves itself to a gateway, and believes it."""
+    return Files(Path(gateway.certificate), Path(gateway.key), Path(gateway.ca))
+
+
+def context_of(gateway: Gateway) -> ssl.SSLContext:
+    """Return how a gateway is asked; raise `Fault` where the files for it cannot be used. It cannot be asked then."""
+    files = files_of(gateway)
+    tried = f"use `{files.certificate}`, `{files.key}` and `{files.authority}` for gateway `{gateway.name}`"
+    if why := look(files, server=False, now=datetime.now(UTC)).unusable:
+        raise Fault("gateway-silent", tried, why)
+    try:
+        context = ssl.create_default_context(cafile=gateway.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(gateway.certificate, gateway.key)
+    except (OSError, ssl.SSLError) as error:
+        raise Fault("gateway-silent", tried, str(error)) from error
+    return context
 
 
 async def _read(answer: httpx.Response) -> Any:

@@ -2,11 +2,10 @@
 
 import base64
 import binascii
-import os
-import stat
 from pathlib import Path
 
 from pointsman.model.fault import Fault
+from pointsman.system.files import read_small
 
 _SHORTEST = 32
 _LONGEST = 4096
@@ -16,13 +15,10 @@ def read_secret(path: Path) -> bytes:
     """Return a secret: at least 32 bytes, in base64 in the file. No `Fault` repeats what the file says."""
     tried = f"read the secret in `{path}`"
     try:
-        # a named pipe must not hold us up
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_LONGEST) if stat.S_ISREG(mode) else b""
+        text, mode = read_small(path, _LONGEST)
     except OSError as error:
         raise Fault("secret-unfit", tried, error.strerror or str(error)) from error
-    if stat.S_IMODE(mode) & 0o077:
+    if mode & 0o077:
         raise Fault("secret-unfit", tried, "others can read it; make it 0600")
     try:
         secret = base64.b64decode(text.strip(), validate=True)

@@ -47,6 +47,18 @@ def test_only_a_node_with_a_certificate_of_the_gateways_authority_is_answered(ga
     assert old == (0, None)
 
 
+def test_a_gateway_that_cannot_use_its_key_says_so_and_leaves_the_host_as_it_is(world: World) -> None:
+    world.written("gateway.key", issue(world.ca, "gw", server=True, days=1).key)
+    argv = [sys.executable, "-m", "pointsman", "gateway", "up", "-c", str(world.folder / "gateway.yaml")]
+    done = subprocess.run(
+        ["ip", "netns", "exec", world.spaces["gate"], *argv], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, "gateway.key` is not the key of `" in done.stderr) == (1, True), done.stderr
+    assert not (world.folder / "run").exists()
+    assert "pointsman" not in world.run("gate", "nft", "list", "tables")
+
+
 def test_a_node_neither_sees_nor_ends_nor_renews_the_tunnels_of_another(gate: World) -> None:
     assert gate.ask("PUT", "/v1/tunnels/a", asked(), "alpha")[0] == 201
 

@@ -64,6 +64,8 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
         (["policy", "test", str(EXAMPLES / "policy.yaml"), "/nonexistent"], 1),
         (["doctor", "-c", "/nonexistent"], 1),
         (["doctor"], 3),
+        (["gateway", "check", "/nonexistent"], 1),
+        (["gateway", "check", str(EXAMPLES / "policy.yaml")], 1),
         (["frobnicate"], 2),
         (["status", "--frobnicate"], 2),
         (["break-glass", "--reason", "x", "--for", "1y"], 2),
@@ -93,6 +95,7 @@ def test_problems_are_json_for_programs(tmp_path: Path) -> None:
         (["status", "--json"], 3),
         (["policy", "check", "--json", "/nonexistent"], 1),
         (["doctor", "--json", "-c", "/nonexistent"], 1),
+        (["gateway", "check", "--json", "/nonexistent"], 1),
         (["explain", "--json", "ftp://a/", "--policy", str(EXAMPLES / "policy.yaml")], 1),
     ],
 )
@@ -136,6 +139,7 @@ def test_a_host_without_programs_is_told_what_it_lacks(tmp_path: Path) -> None:
         "stacked uplinks": "warning",
     }
     assert found.keys() >= {"openvpn", "/dev/net/tun"}
+    assert found["gateway files"][0] == "problem"
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
@@ -181,6 +185,7 @@ def test_every_command_has_help_with_an_example() -> None:
         ["tunnels"],
         ["explain"],
         ["doctor"],
+        ["gateway", "check"],
     ]
     pages += [["policy", verb] for verb in ("check", "compile", "test", "apply")] + [["decisions", "tail"]]
     for page in pages:

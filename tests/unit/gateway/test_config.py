@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from pointsman.gateway.addresses import Pool
-from pointsman.gateway.config import load_gateway
+from pointsman.gateway.config import load_gateway, read_gateway
 from pointsman.model.problem import Invalid, Problem
 from pointsman.model.tunnel import Endpoint, Kind
 
@@ -77,3 +77,19 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_a_problem_has_a_label_and_a_place(tmp_path: Path, changed: dict[str, object], expected: list[str]) -> None:
     assert labels(tmp_path, **changed) == expected
+
+
+def test_a_user_that_only_its_host_has_is_no_problem_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({**GOOD, "user": "nobody-of-that-name"}))
+    found = read_gateway(tmp_path / "gateway.yaml")
+
+    assert (found.problems, [one.label for one in found.here]) == ((), ["unfit-user"])
+
+
+def test_nodes_dial_the_address_of_each_server(tmp_path: Path) -> None:
+    servers = [("10.71.0.0/24", "192.0.2.21"), ("10.73.0.0/24", "2001:DB8::21"), ("10.73.0.0/24", "gw.example")]
+    for networks, address in servers:
+        openvpn = {"address": address, "networks": [networks]}
+        (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({**GOOD, "openvpn": openvpn}))
+        expected = {"192.0.2.21": ("192.0.2.21",), "2001:DB8::21": ("192.0.2.21", "2001:db8::21")}
+        assert read_gateway(tmp_path / "gateway.yaml").dialled == expected.get(address, ("192.0.2.21",))

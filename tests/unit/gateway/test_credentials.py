@@ -79,9 +79,23 @@ def test_what_cannot_be_used_changes_nothing(tmp_path: Path) -> None:
 
     api.nodes.write_text("no certificate")
 
-    with pytest.raises(Fault, match=r"nodes\.pem"):
+    with pytest.raises(Fault, match=r"nodes\.pem` holds no certificate in PEM"):
         credentials.refresh()
     assert let_in(credentials, tmp_path, OLD)
+
+
+def test_what_cannot_be_used_is_told_in_full_and_again_at_the_next_look(tmp_path: Path) -> None:
+    credentials = Credentials(api := files(tmp_path, OLD))
+    api.certificate.unlink()
+    api.key.write_text("canary")
+
+    for _ in range(2):
+        with pytest.raises(Fault) as fault:
+            credentials.refresh()
+        assert fault.value.why == (
+            f"`{api.certificate}` cannot be read: No such file or directory; "
+            f"`{api.key}` holds no private key in PEM, or a damaged one"
+        )
 
 
 def test_no_session_is_taken_up_again_without_a_certificate(tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ def test_who_asks_while_broken_connections_close_opens_new_ones() -> None:
 
     assert (str(broken), str(anew)) == (
         "ask gateway `gw` to GET /v1/tunnels: broken",
-        "ask gateway `gw` to GET /v1/tunnels: [Errno 2] No such file or directory",  # the certificates of new ones
+        "use `/certificate`, `/key` and `/ca` for gateway `gw`: "
+        + "; ".join(f"`/{name}` cannot be read: No such file or directory" for name in ("certificate", "key", "ca")),
     )
 
 
