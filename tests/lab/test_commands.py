@@ -101,7 +101,9 @@ def test_the_explanation_of_a_grpc_call_says_what_then_happens(host: Steered, me
         assert (answer.status, told["rule"] in answer.error) == (7, True)
 
 
-@pytest.mark.parametrize(("port", "uid"), [(7000, 1000), (7000, 1001), (7001, 1001), (7002, 1000), (22, 1000), (80, 1000)])
+@pytest.mark.parametrize(
+    ("port", "uid"), [(7000, 1000), (7000, 1001), (7001, 1001), (7002, 1000), (22, 1000), (80, 1000)]
+)
 def test_the_explanation_of_a_plain_flow_says_what_then_happens(host: Steered, port: int, uid: int) -> None:
     told = host.json("explain", f"tcp://{PUBLIC}:{port}", "--uid", str(uid))
 
