@@ -6,27 +6,30 @@ from pathlib import Path
 from pointsman.model.attribute import Value
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Place, Problem
-from pointsman.model.tunnel import Entry
-from pointsman.policy.load import Loaded, load
+from pointsman.policy.load import Judged, Loaded, judge
 
 
 def checked(file: Path, node: Path | None) -> Loaded:
-    """Return the policy in a file; with a node file, one whose profiles its tunnels and gateways can satisfy."""
-    from pointsman.policy.check import unsatisfiable
+    """Return the policy in a file; with a node file, one whose profiles its tunnels and gateways can satisfy.
 
-    loaded = load(read_bytes(file), str(file), reader(file.parent))
-    if node is None:
-        return loaded
-    from pointsman.node.boot import pool_of
-    from pointsman.node.config import read_node
+    Raises `Invalid` with all that is wrong with any of these files.
+    """
+    judged = _judged(file)
+    if node is not None:
+        from pointsman.node import files
 
-    config = read_node(node)
-    pool_of(config, node)
-    offers = [Entry(one.name, one.kind, one.level, one.labels) for one in config.gateways]
-    problems = unsatisfiable(loaded.policy.profiles, config.entries, loaded.places, offers)
-    if problems:
-        raise Invalid(problems)
-    return loaded
+        files.check(judged, node)
+    if judged.loaded is None:
+        raise Invalid(judged.problems)
+    return judged.loaded
+
+
+def _judged(file: Path) -> Judged:
+    try:
+        text = read_bytes(file)
+    except Invalid as invalid:
+        return Judged(None, (), {}, invalid.problems)
+    return judge(text, str(file), reader(file.parent))
 
 
 def facts_of(node: Path | None) -> Mapping[str, Value]:

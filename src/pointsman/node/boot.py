@@ -15,9 +15,8 @@ from typing import Any
 
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
-from pointsman.model.problem import Place
 from pointsman.model.tunnel import Kind
-from pointsman.node import applied, control, evidence, made, spoken
+from pointsman.node import applied, control, evidence, files, made, spoken
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
@@ -33,8 +32,7 @@ from pointsman.system.clock import boot_time
 from pointsman.system.files import alone
 from pointsman.system.log import Log
 from pointsman.tunnels.drivers import child, drivers, link
-from pointsman.tunnels.drivers.files import read_text
-from pointsman.tunnels.pool import Pool, load_pool
+from pointsman.tunnels.pool import Pool
 from pointsman.tunnels.port import Berth, berth
 
 READY_WITHIN = 30.0
@@ -43,13 +41,12 @@ READY_WITHIN = 30.0
 def run(config: Path, observe: bool = False, confirm_within: int | None = None) -> None:
     """Run the agent in this process until it is told to end. The host stays as it is when it ends."""
     _demand_root()
-    node = load_node(config)
+    node = files.own(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     log = Log()
     with alone(paths.lock, "agent"):
-        pool = pool_of(node, config)
-        source, policy, warning = applied.choose(node.policy, paths.policy)
+        pool, (source, policy, warning) = files.named(node, paths.policy)
         before = memories.recall(paths.memory)
         # until the host is steered, the time to get there comes on top; then the time begins anew
         confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
@@ -73,11 +70,12 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
 def detached(config: Path, observe: bool = False, confirm_within: int | None = None) -> Path:
     """Start the agent apart from this process; return its runtime folder once no tunnel is on its way up any more."""
     _demand_root()
-    node = load_node(config)
+    node = files.own(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     with alone(paths.lock, "agent"):
-        pass  # one that runs already is told here, and not by what the new one leaves in the log
+        # one that runs already, and what is wrong with the files, are told here, and not by what the new one logs
+        files.named(node, paths.policy)
     options = [
         *(["--observe"] if observe else []),
         *(["--confirm-within", f"{confirm_within}s"] if confirm_within else []),
@@ -182,11 +180,6 @@ def evidence_of(runtime: Path, since: float, until: float) -> dict[str, Any]:
         raise Fault("no-node", f"look for evidence of the agent at `{runtime}`", "none was ever started there")
     lines, unreadable = evidence.recall(Paths(runtime, read_node(file).state).evidence, since)
     return evidence.sum_up(lines, since, until, unreadable)
-
-
-def pool_of(node: Node, config: Path) -> Pool:
-    """Return the pool that the node file declares. Raises `Invalid` with every problem of every tunnel file."""
-    return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
 
 
 async def _serve(agent: Agent, force: Force, log: Log, confirm_within: int | None) -> None:

@@ -3,7 +3,6 @@
 Bad input raises `Invalid` with every problem at its line and column.
 """
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +13,32 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from pointsman.model.gateway import Bounds, Gateway
 from pointsman.model.policy import Ports
-from pointsman.model.problem import Invalid, Place, Problem, did_you_mean
-from pointsman.model.profile import Level
-from pointsman.model.tunnel import Entry, Kind
-from pointsman.node.offers import GatewayOffer, LeaseBounds, Told, gateway, gateway_problems, rate_problems
+from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.model.tunnel import Entry
+from pointsman.node.entries import (
+    NAME,
+    Name,
+    Offer,
+    entry,
+    entry_problems,
+    is_address,
+    offers_in,
+    place_of,
+    with_sources,
+)
+from pointsman.node.offers import GatewayOffer, LeaseBounds, gateway, gateway_problems
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
 from pointsman.policy.node import plain
-from pointsman.policy.profiles import bandwidth
 from pointsman.policy.schema import BANDWIDTH
 from pointsman.system.users import uid_of
 
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 User = Annotated[StrictInt, Field(ge=0, le=0xFFFFFFFE)] | StrictStr
-_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$"
 _PATTERNS = {
-    _NAME: "a name begins with a letter or digit and has letters, digits, `.`, `_` and `-`, at most 63",
+    NAME: "a name begins with a letter or digit and has letters, digits, `.`, `_` and `-`, at most 63",
     BANDWIDTH: "write a number and `kbit`, `Mbit` or `Gbit`, like `100Mbit`",
 }
-Name = Annotated[StrictStr, Field(pattern=_NAME)]
 
 
 class _Form(BaseModel):
@@ -48,20 +54,6 @@ class Users(_Form):
 class Captured(_Form):
     http: tuple[Port, ...] = (80,)
     auto: tuple[Port, ...] = ()
-
-
-class Offer(_Form):
-    name: Name
-    kind: Literal["wireguard", "openvpn", "direct"]
-    level: Literal["none", "encrypted", "strong", "quantum"]
-    labels: dict[Name, StrictStr] = {}
-    file: StrictStr = ""
-    device: StrictStr = ""
-    probe: StrictStr = ""
-    cost: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
-    weight: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
-    rate: Told | None = None
-    outerDscp: Annotated[StrictInt, Field(ge=0, le=63)] = 0
 
 
 class NodeDocument(_Form):
@@ -88,7 +80,8 @@ class NodeDocument(_Form):
 class Node:
     """A checked node file. Users are user ids; `http` and `auto` are ports, every other port is plain TCP.
 
-    `unknown_users` are problems on this host alone; ids stand for those users that no user of this host has.
+    `places` are where the entries are declared. `unknown_users` are problems on this host alone; ids stand for those
+    users that no user of this host has.
     """
 
     name: str
@@ -107,44 +100,64 @@ class Node:
     workers: int | None
     facts: tuple[tuple[str, str | int | bool], ...]
     entries: tuple[Entry, ...]
+    places: tuple[Place, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     bounds: Bounds = Bounds()
     unknown_users: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A node file as far as it could be read: the node, None where its form is wrong, and all that is wrong.
+
+    `tunnels` are the entries that say what they are made from, with their places.
+    """
+
+    node: Node | None
+    tunnels: tuple[tuple[Entry, Place], ...]
+    problems: tuple[Problem, ...]
+
+
 def load_node(path: Path) -> Node:
     """Return the checked node file of this host. Relative paths count from the file's own folder."""
-    node, found = _judged(path)
-    if found or node.unknown_users:
-        raise Invalid([*found, *node.unknown_users])
-    return node
+    judged = judge_node(path)
+    if judged.node is None or judged.problems or judged.node.unknown_users:
+        raise Invalid([*judged.problems, *(judged.node.unknown_users if judged.node else ())])
+    return judged.node
 
 
 def read_node(path: Path) -> Node:
     """Return the checked node file of any host: users that this one does not have are in `unknown_users`."""
-    node, found = _judged(path)
-    if found:
-        raise Invalid(found)
-    return node
+    judged = judge_node(path)
+    if judged.node is None or judged.problems:
+        raise Invalid(judged.problems)
+    return judged.node
 
 
-def _judged(path: Path) -> tuple[Node, list[Problem]]:
+def judge_node(path: Path) -> Judged:
+    """Return what a node file says and what is wrong with it, on any host. Never raises `Invalid`."""
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise Invalid([Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}")]) from error
-    document = read(text, str(path))
+        return Judged(None, (), (Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}"),))
+    try:
+        document = read(text, str(path))
+    except Invalid as invalid:
+        return Judged(None, (), invalid.problems)
+    folder = path.resolve().parent
     try:
         form = NodeDocument.model_validate(plain(document.root))
     except ValidationError as error:
-        raise Invalid([*document.problems, *_form_problems(document, error)]) from error
+        offers = offers_in(document)
+        problems = (*_form_problems(document, error), *entry_problems(document, offers, _uplinks(document)))
+        return Judged(None, with_sources(document, offers, folder), (*document.problems, *problems))
+    offers = dict(enumerate(form.tunnels))
     others = len(form.tunnels) + form.leases.node
     found = [*document.problems, *_reference_problems(document, form)]
     found += gateway_problems(document, form.gateways, others)
     proxy, tunnels = _uid(form.users.proxy), _uid(form.users.tunnels)
     exempt = [_uid(user) for user in form.users.exempt]
     found += _user_problems(document, proxy, tunnels, exempt)
-    folder = path.resolve().parent
     node = Node(
         name=form.name,
         policy=folder / form.policy,
@@ -161,12 +174,13 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         dhcp=form.dhcp,
         workers=form.workers,
         facts=tuple(form.facts.items()),
-        entries=tuple(_entry(offer, folder) for offer in form.tunnels),
+        entries=tuple(entry(offer, folder) for offer in form.tunnels),
+        places=tuple(place_of(document, i) for i in offers),
         gateways=tuple(gateway(offer, folder) for offer in form.gateways),
         bounds=Bounds(form.leases.node, form.leases.holder),
         unknown_users=tuple(_unknown_users(document, form.users)),
     )
-    return node, found
+    return Judged(node, with_sources(document, offers, folder), tuple(found))
 
 
 def _form_problems(document: Document, error: ValidationError) -> list[Problem]:
@@ -176,61 +190,23 @@ def _form_problems(document: Document, error: ValidationError) -> list[Problem]:
     return misfits(document, NodeDocument, error, _PATTERNS)
 
 
+def _uplinks(document: Document) -> tuple[str, ...]:
+    """Return the uplinks of a file whose form is wrong; where they are what is wrong, all that its tunnels name."""
+    listed = document.node("uplinks")
+    found = plain(listed) if listed is not None else None
+    if isinstance(found, list) and found:
+        return tuple(str(name) for name in found)
+    return tuple(offer.device for offer in offers_in(document).values())
+
+
 def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Problem]:
-    names = [offer.name for offer in form.tunnels]
-    for i, offer in enumerate(form.tunnels):
-        if offer.name in names[:i]:
-            yield Problem(
-                document.find("tunnels", i, "name"), "duplicate-name", f"tunnel `{offer.name}` is declared twice"
-            )
-        if offer.kind == "direct" and not offer.device:
-            hint = "say which interface it leaves by, like `device: eth0`"
-            yield Problem(
-                document.find("tunnels", i), "missing-field", f"direct tunnel `{offer.name}` has no `device`", hint
-            )
-        if offer.kind == "direct" and offer.device and offer.device not in form.uplinks:
-            hint = did_you_mean(offer.device, form.uplinks)
-            yield Problem(
-                document.find("tunnels", i, "device"),
-                "not-an-uplink",
-                f"device `{offer.device}` is not an uplink",
-                hint,
-            )
-        if offer.kind != "direct" and not offer.file:
-            hint = "name the wg-quick or .ovpn file"
-            yield Problem(document.find("tunnels", i), "missing-field", f"tunnel `{offer.name}` has no `file`", hint)
-        yield from rate_problems(document, offer.rate, "tunnels", i)
-        if offer.rate and offer.device in [other.device for other in form.tunnels[:i] if other.rate and other.device]:
-            what, hint = (
-                f"device `{offer.device}` has a rate already",
-                "a device has one set of queues: give one entry a rate",
-            )
-            yield Problem(document.find("tunnels", i, "rate"), "duplicate-rate", what, hint)
-        if offer.outerDscp and offer.kind != "wireguard":
-            hint = "the daemon's local port tells its packets apart, and is known for WireGuard alone"
-            place = document.find("tunnels", i, "outerDscp")
-            yield Problem(place, "not-wireguard", f"`outerDscp` on tunnel `{offer.name}`, which is no WireGuard", hint)
-        if offer.probe and offer.kind == "direct":
-            hint = "what is behind an uplink is not ours to watch"
-            yield Problem(document.find("tunnels", i, "probe"), "no-tunnel", "a direct tunnel is not probed", hint)
-        if offer.probe and not _is_address(offer.probe):
-            hint = "the address inside the tunnel at which the gateway answers, like `10.71.0.1`"
-            what = f"probe `{offer.probe}` is not an address"
-            yield Problem(document.find("tunnels", i, "probe"), "malformed", what, hint)
+    yield from entry_problems(document, dict(enumerate(form.tunnels)), form.uplinks)
     for i, resolver in enumerate(form.resolvers):
-        if not _is_address(resolver):
+        if not is_address(resolver):
             yield Problem(document.find("resolvers", i), "malformed", f"resolver `{resolver}` is not an address")
     for port in set(form.capture.http) & set(form.capture.auto):
         place = document.find("capture", "auto", form.capture.auto.index(port))
         yield Problem(place, "duplicate-port", f"port {port} is both `http` and `auto`")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _user_problems(document: Document, proxy: int, tunnels: int, exempt: Sequence[int]) -> Iterator[Problem]:
@@ -267,19 +243,3 @@ def _uid(user: int | str) -> int:
 
 def _ranges(ports: Sequence[int]) -> Ports:
     return tuple((port, port) for port in sorted(set(ports)))
-
-
-def _entry(offer: Offer, folder: Path) -> Entry:
-    return Entry(
-        name=offer.name,
-        kind=Kind(offer.kind),
-        level=Level[offer.level.upper()],
-        labels=tuple(sorted(offer.labels.items())),
-        file=str(folder / offer.file) if offer.file else "",
-        device=offer.device,
-        probe=offer.probe,
-        cost=offer.cost,
-        weight=offer.weight,
-        rate=bandwidth(offer.rate) if offer.rate else None,
-        outer_dscp=offer.outerDscp,
-    )

@@ -14,7 +14,7 @@ from pointsman.tunnels.wgquick import parse_wgquick
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """One tunnel that the pool can bring up: as declared, and what its file says."""
+    """One tunnel that can be brought up: as declared, and what its file says."""
 
     entry: Entry
     spec: Spec
@@ -31,17 +31,13 @@ class Pool:
 def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
     """Return the pool that these entries make; raise `Invalid` with every problem of every file.
 
-    Each entry comes with the place that declares it. `read` returns the text of a file, or raises `Fault`.
+    Each entry comes with the place that declares it, and has the form that a node file demands. `read` returns the text
+    of a file, or raises `Fault`.
     """
     problems: list[Problem] = []
     notes: list[Problem] = []
     supplies: list[Supply] = []
-    seen: dict[str, Place] = {}
     for entry, place in entries:
-        if entry.name in seen:
-            hint = f"it is declared at {seen[entry.name]} already"
-            problems.append(Problem(place, "pool-duplicate", f"tunnel `{entry.name}` is declared twice", hint))
-        seen.setdefault(entry.name, place)
         try:
             spec, said = _spec(entry, place, read)
         except Invalid as invalid:
@@ -61,9 +57,6 @@ def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
 
 
 def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, ...]]:
-    what = _shape(entry)
-    if what:
-        raise Invalid([Problem(place, "pool-entry", f"tunnel `{entry.name}`: {what}")])
     if entry.kind is Kind.DIRECT:
         return DirectSpec(entry.device), ()
     try:
@@ -75,16 +68,3 @@ def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, 
         return wireguard.spec, wireguard.notes
     openvpn = parse_ovpn(text, entry.file, read)
     return openvpn.spec, openvpn.notes
-
-
-def _shape(entry: Entry) -> str:
-    name = entry.name
-    if not (
-        0 < len(name) <= 63 and name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
-    ):
-        return "a name has up to 63 letters, digits, `-`, `_` and `.`"
-    if name[0] in "-.":
-        return "a name begins with a letter or a digit"
-    if entry.kind is Kind.DIRECT:
-        return "`direct` needs a `device` and takes no `file`" if entry.file or not entry.device else ""
-    return f"`{entry.kind}` needs a `file` and takes no `device`" if entry.device or not entry.file else ""

@@ -117,6 +117,16 @@ def test_a_node_file_is_judged_away_from_its_host(tmp_path: Path) -> None:
     assert ("no-such-user" in checked.stderr, "no tunnel of the pool" in checked.stderr) == (False, True)
 
 
+def test_what_is_wrong_with_policy_and_node_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text("{apiVersion: pointsman/v1, kind: Node, uplinks: [eth0]}")
+    (tmp_path / "p.yaml").write_text("{apiVersion: pointsman/v1, kind: Policy}")
+
+    done = run("policy", "check", str(tmp_path / "p.yaml"), "--node", str(tmp_path / "node.yaml"), "--json")
+
+    files = [Path(problem["file"]).name for problem in json.loads(done.stdout)["problems"]]
+    assert (done.returncode, set(files)) == (1, {"node.yaml", "p.yaml"})
+
+
 def test_a_host_without_programs_is_told_what_it_lacks(tmp_path: Path) -> None:
     gateway = "{name: g, kind: openvpn, level: strong, address: 192.0.2.1, ca: ca, certificate: crt, key: key}"
     (tmp_path / "node.yaml").write_text(
