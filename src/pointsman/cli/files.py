@@ -1,6 +1,7 @@
 """The files that commands work on: policy and node, read and checked together."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.model.attribute import Value
@@ -9,19 +10,28 @@ from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.policy.load import Judged, Loaded, judge
 
 
-def checked(file: Path, node: Path | None) -> Loaded:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checked policy, and what is worth knowing of the node's files though it is not wrong."""
+
+    loaded: Loaded
+    notes: tuple[Problem, ...] = ()
+
+
+def checked(file: Path, node: Path | None) -> Checked:
     """Return the policy in a file; with a node file, one whose profiles its tunnels and gateways can satisfy.
 
     Raises `Invalid` with all that is wrong with any of these files.
     """
     judged = _judged(file)
-    if node is not None:
-        from pointsman.node import files
-
-        files.check(judged, node)
-    if judged.loaded is None:
+    if node is None and judged.loaded is not None:
+        return Checked(judged.loaded)
+    if node is None:
         raise Invalid(judged.problems)
-    return judged.loaded
+    from pointsman.node import files
+
+    config, pool, loaded = files.check(judged, node)
+    return Checked(loaded, files.notes(config, pool, loaded.policy))
 
 
 def _judged(file: Path) -> Judged:

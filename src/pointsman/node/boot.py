@@ -16,7 +16,7 @@ from typing import Any
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Kind
-from pointsman.node import applied, control, evidence, files, made, spoken
+from pointsman.node import applied, control, coverage, evidence, files, made, spoken
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
@@ -53,7 +53,8 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
         spoken_for = spoken.by_node(node, (supply.spec for supply in pool.supplies))
         fleet = Fleet(pool, drivers(spoken_for), node.runtime, node.tunnel_uid, link.look_at_all, log)
-        force = Force(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log, spoken_for)
+        trees = compile_trees(policy, node)
+        force = Force(node, paths, Host(node, paths), fleet, source, trees, log, spoken_for)
         agent = Agent(force, log)
         applied.keep(paths.policy, source)
         if warning:
@@ -61,6 +62,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
             log.event("the node file's policy is not in force", why=warning)
         for note in pool.notes:
             log.event("a line of a tunnel file has no effect", where=str(note.place), line=note.what)
+        coverage.tell(log, coverage.uncovered(policy, pool.supplies, lambda: trees.compiled))
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)

@@ -10,6 +10,8 @@ from pointsman.model.tunnel import Entry
 from pointsman.node import applied
 from pointsman.node.config import Judged as JudgedNode
 from pointsman.node.config import Node, judge_node
+from pointsman.node.coverage import uncovered
+from pointsman.node.trees import compile_trees
 from pointsman.policy.check import unsatisfiable
 from pointsman.policy.load import Judged as JudgedPolicy
 from pointsman.policy.load import Loaded
@@ -53,6 +55,12 @@ def named(node: Node, kept: Path) -> tuple[Pool, Chosen]:
     if pool is None or chosen is None:
         raise Invalid(dict.fromkeys(found))
     return pool, chosen
+
+
+def notes(node: Node, pool: Pool, policy: Policy) -> tuple[Problem, ...]:
+    """Return what is not wrong, but worth knowing: lines without effect, and what tunnels cannot carry."""
+    left_out = uncovered(policy, pool.supplies, lambda: compile_trees(policy, node).compiled)
+    return tuple(sorted(dict.fromkeys((*pool.notes, *left_out))))
 
 
 def _of_host(judged: JudgedNode) -> list[Problem]:

@@ -14,10 +14,14 @@ from pointsman.tunnels.wgquick import parse_wgquick
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """One tunnel that can be brought up: as declared, and what its file says."""
+    """One tunnel that can be brought up: as declared, and what its file says.
+
+    `allowed` is where that file says which packets its device takes; no place for those that take all.
+    """
 
     entry: Entry
     spec: Spec
+    allowed: Place = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
     supplies: list[Supply] = []
     for entry, place in entries:
         try:
-            spec, said = _spec(entry, place, read)
+            spec, said, allowed = _spec(entry, place, read)
         except Invalid as invalid:
             problems.extend(invalid.problems)
             continue
@@ -49,22 +53,22 @@ def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
                 f"tunnel `{entry.name}` is declared `{entry.level.name.lower()}` but gives `{given.level.name.lower()}`"
             )
             problems.append(Problem(place, "pool-level", what, "it lacks " + " and ".join(given.lacks)))
-        supplies.append(Supply(entry, spec))
+        supplies.append(Supply(entry, spec, allowed))
         notes.extend(said)
     if problems:
         raise Invalid(problems)
     return Pool(tuple(supplies), tuple(notes))
 
 
-def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, ...]]:
+def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, ...], Place]:
     if entry.kind is Kind.DIRECT:
-        return DirectSpec(entry.device), ()
+        return DirectSpec(entry.device), (), Place()
     try:
         text = read(entry.file)
     except Fault as fault:
         raise Invalid([Problem(place, "pool-file", f"tunnel `{entry.name}`: {fault}")]) from fault
     if entry.kind is Kind.WIREGUARD:
         wireguard = parse_wgquick(text, entry.file)
-        return wireguard.spec, wireguard.notes
+        return wireguard.spec, wireguard.notes, wireguard.allowed
     openvpn = parse_ovpn(text, entry.file, read)
-    return openvpn.spec, openvpn.notes
+    return openvpn.spec, openvpn.notes, Place()

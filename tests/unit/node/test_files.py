@@ -62,6 +62,7 @@ def test_files_with_nothing_wrong_are_read(tmp_path: Path) -> None:
 
     assert [supply.entry.name for supply in pool.supplies] == ["a", "b", "d"]
     assert (node.policy, loaded.policy.name) == (tmp_path / "policy.yaml", "test")
+    assert files.notes(node, pool, loaded.policy) == ()
 
 
 def test_what_is_wrong_with_any_file_is_told_with_what_is_wrong_with_the_others(tmp_path: Path) -> None:
@@ -128,6 +129,16 @@ def test_a_tunnel_that_does_not_say_what_it_is_made_from_is_told_once(tmp_path: 
     config = world(tmp_path, node=NODE.replace(", file: b.conf", "").replace(", device: eth0", ", file: d"))
 
     assert labels(refused(tmp_path, config)) == ["node.yaml:11:5", "node.yaml:12:5", "node.yaml:12:48"]
+
+
+def test_notes_are_lines_without_effect_and_what_tunnels_leave_out(tmp_path: Path) -> None:
+    partial = WIREGUARD.replace("Address", "DNS = 192.0.2.53\nAddress").replace("0.0.0.0/0, ::/0", "192.0.2.0/24")
+    config = world(tmp_path, a=partial)
+
+    node, pool, loaded = files.check(judged(tmp_path), config)
+    found = files.notes(node, pool, loaded.policy)
+
+    assert [(note.label, note.place.line) for note in found] == [("wg-ignored", 3), ("wg-allowed", 8)]
 
 
 def test_an_agent_that_starts_is_told_all_of_it_too(tmp_path: Path) -> None:

@@ -53,3 +53,14 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
     assert sorted({label for label, _ in labels}) == ["pool-file", "pool-level", "wg-hook", "wg-missing", "wg-section"]
     assert ("pool-file", "node.yaml:3:1") in labels
     assert ("wg-hook", "bad.conf:2:1") in labels
+
+
+def test_a_supply_knows_where_its_file_says_what_it_takes() -> None:
+    entries = (
+        Entry("wg", Kind.WIREGUARD, Level.STRONG, file="wg.conf"),
+        Entry("vpn", Kind.OPENVPN, Level.ENCRYPTED, file="c.ovpn"),
+    )
+
+    pool = load_pool([(entry, HERE) for entry in entries], read)
+
+    assert [supply.allowed for supply in pool.supplies] == [Place("wg.conf", 7, 1), Place()]
