@@ -25,8 +25,12 @@ def slip(problem: str, context: str, text: str, at: int, begun: int) -> Slip | N
     sign = text[at : at + 1]
     if sign == "\t":
         return Slip(at, "a tab cannot indent", "indent with spaces")
-    if "an alias" in context or "an anchor" in context:
+    if "an alias" in context or "an anchor" in context or "a tag" in context:
         return _named(text, begun)
+    if "tag handle" in problem:
+        return _named(text, at)
+    if "node content" in problem and text[_line_start(text, at) : at].strip() and sign.strip():
+        return Slip(at, f"a text cannot begin with `{shown(sign)}`", _quoted(text, at))
     if "cannot start any token" in problem or "a directive" in context:
         first = at if "token" in problem else begun
         return Slip(first, f"a text cannot begin with `{shown(text[first : first + 1])}`", _quoted(text, first))
@@ -36,12 +40,18 @@ def slip(problem: str, context: str, text: str, at: int, begun: int) -> Slip | N
         return Slip(begun, f"`{text[begun : begun + 1]}` begins a text of several lines", _quoted(text, begun))
     if "mapping values" in problem:
         return _colon(text, at)
+    if "block sequence entries" in problem:
+        return Slip(at, "a list cannot begin behind its key", "begin it on a line of its own, or write it in `[…]`")
+    if "a plain scalar" in context:
+        return Slip(at, "`:` stands in a text without quotes", _quoted(text, _begin(text, at)))
     if "a simple key" in context:
         return _no_pair(text, begun)
     if "flow" in context:
         return _in_brackets(text, at, begun)
     if "a block" in context:
-        return _after_quote(text, at) or _indented(text, at)
+        return (
+            _after_quote(text, at) or _indented(text, at) or Slip(at, f"`{shown(sign)}` is not expected here", _WHOLE)
+        )
     return None
 
 
@@ -52,7 +62,7 @@ def unspaced(text: str) -> str:
 
 
 def _named(text: str, at: int) -> Slip:
-    means = "an alias" if text[at] == "*" else "an anchor"
+    means = {"*": "an alias", "&": "an anchor"}.get(text[at : at + 1], "a tag")
     return Slip(at, f"`{text[at]}` without quotes begins {means}", _quoted(text, _begin(text, at)))
 
 
