@@ -39,10 +39,11 @@ class Orders:
                 raise
             self._force.source = source
             await asyncio.to_thread(applied.keep, self._force.paths.policy, source)
+        seconds = round(time.monotonic() - begun, 3)
+        self._log.event("policy applied", policy=policy.name, version=policy.version[:12])
         supplies = self._force.fleet.supplies
         coverage.tell(self._log, await asyncio.to_thread(coverage.uncovered, policy, supplies, lambda: trees.compiled))
-        self._log.event("policy applied", policy=policy.name, version=policy.version[:12])
-        return {"policy": policy.name, "version": policy.version, "seconds": round(time.monotonic() - begun, 3)}
+        return {"policy": policy.name, "version": policy.version, "seconds": seconds}
 
     async def demand_confirm(self, seconds: float) -> None:
         """Undo everything unless it is confirmed within this time from now."""
