@@ -27,6 +27,7 @@ _USERS = 3
 _PAUSE = 0.02
 _CALM = 2.0
 _HEALED_WITHIN = 60.0
+_SURE = 1.5
 _RETRIES = "upstream_rq_retry$"
 
 
@@ -120,8 +121,7 @@ def _strike(
         fault, begun = struck.dice.choice(faults.FAULTS), time.monotonic()
         with fault(struck) as what:
             faults.endure(struck)
-        _until_whole(struck.lab)
-        blows.append(Blow(what, begun, time.monotonic(), fault not in faults.NO_BACKUP))
+        blows.append(Blow(what, begun, _until_whole(struck.lab), fault not in faults.NO_BACKUP))
         told = judged(tuple(found), blows)
         print(
             f"  {len(blows)}: {what}, whole again after {blows[-1].ended - begun:.1f} s; sent {told['sent']}, "
@@ -133,9 +133,20 @@ def _strike(
     return blows
 
 
-def _until_whole(lab: Lab) -> None:
-    """Return when the agent is there, open, and all tunnels of its pool are up."""
+def _until_whole(lab: Lab) -> float:
+    """Return since when the agent is there, open, and all tunnels of its pool are up, once that is sure.
+
+    That a path is dead is known in less than a second: what is whole for longer was not just hit.
+    """
     pool = {gateway.tunnel for gateway in world.GATEWAYS}
+    since: list[float] = []
+
+    def sure() -> bool:
+        if not whole():
+            since.clear()
+        elif not since:
+            since.append(time.monotonic())
+        return bool(since) and time.monotonic() - since[0] >= _SURE
 
     def whole() -> bool:
         with suppress(Fault):
@@ -144,7 +155,8 @@ def _until_whole(lab: Lab) -> None:
             return status["state"] == "open" and status["proxy"]["pid"] is not None and pool <= up
         return False
 
-    until(whole, "everything is up again", lab.log(world.INSTANCE, "agent"), _HEALED_WITHIN, every=0.2)
+    until(sure, "everything is up again", lab.log(world.INSTANCE, "agent"), _HEALED_WITHIN, every=0.2)
+    return since[0]
 
 
 class _Retries:

@@ -1,32 +1,45 @@
 """The files that commands work on: policy and node, read and checked together."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.model.attribute import Value
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Place, Problem
-from pointsman.model.tunnel import Entry
-from pointsman.policy.load import Loaded, load
+from pointsman.policy.load import Judged, Loaded, judge
 
 
-def checked(file: Path, node: Path | None) -> Loaded:
-    """Return the policy in a file; with a node file, one whose profiles its tunnels and gateways can satisfy."""
-    from pointsman.policy.check import unsatisfiable
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checked policy, and what is worth knowing of the node's files though it is not wrong."""
 
-    loaded = load(read_bytes(file), str(file), reader(file.parent))
+    loaded: Loaded
+    notes: tuple[Problem, ...] = ()
+
+
+def checked(file: Path, node: Path | None) -> Checked:
+    """Return the policy in a file; with a node file, one whose profiles its tunnels and gateways can satisfy.
+
+    Raises `Invalid` with all that is wrong with any of these files.
+    """
+    judged = _judged(file)
+    if node is None and judged.loaded is not None:
+        return Checked(judged.loaded)
     if node is None:
-        return loaded
-    from pointsman.node.boot import pool_of
-    from pointsman.node.config import read_node
+        raise Invalid(judged.problems)
+    from pointsman.node import files
 
-    config = read_node(node)
-    pool_of(config, node)
-    offers = [Entry(one.name, one.kind, one.level, one.labels) for one in config.gateways]
-    problems = unsatisfiable(loaded.policy.profiles, config.entries, loaded.places, offers)
-    if problems:
-        raise Invalid(problems)
-    return loaded
+    config, pool, loaded = files.check(judged, node)
+    return Checked(loaded, files.notes(config, pool, loaded.policy))
+
+
+def _judged(file: Path) -> Judged:
+    try:
+        text = read_bytes(file)
+    except Invalid as invalid:
+        return Judged(None, (), {}, invalid.problems)
+    return judge(text, str(file), reader(file.parent))
 
 
 def facts_of(node: Path | None) -> Mapping[str, Value]:

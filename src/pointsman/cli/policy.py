@@ -17,18 +17,20 @@ NodeFile = Annotated[Path | None, typer.Option("--node", help="Node file: its tu
 
 @app.command()
 def check(file: PolicyFile, node: NodeFile = None, json: AsJson = False) -> None:
-    """List every problem at once, each with its place and a hint; exit 1 if there is any.
+    """List every problem at once, each with its place and a hint; exit 1 if there is any. Notes are no problems.
 
     Example: pointsman policy check examples/policy.yaml --node node.yaml
     """
     from pointsman.cli.files import checked
 
-    policy = checked(file, node).policy
+    found = checked(file, node)
+    policy = found.loaded.policy
     if json:
-        show.as_json(
-            {"valid": True, "name": policy.name, "version": policy.version, "rules": len(policy.rules), "problems": []}
-        )
+        said = {"name": policy.name, "version": policy.version, "rules": len(policy.rules)}
+        notes = [note.fields for note in found.notes]
+        show.as_json({"valid": True, **said, "problems": [], "notes": notes})
     else:
+        show.notes(found.notes)
         print(
             f"{file}: no problems; {_rules(policy.rules)}, {len(policy.profiles)} profiles, "
             f"version {policy.version[:12]}"
@@ -54,7 +56,7 @@ def compile_(
     from pointsman.policy.cost import cost
     from pointsman.policy.diagram import compile_policy
 
-    loaded = checked(file, node)
+    loaded = checked(file, node).loaded
     begun = time.perf_counter()
     compiled = compile_policy(loaded.policy, facts_of(node))
     seconds = time.perf_counter() - begun

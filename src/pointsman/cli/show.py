@@ -66,10 +66,18 @@ def _stacked(terminal: Console, title: str, columns: Sequence[str], rows: Iterab
 
 def problems(found: Iterable[Problem], colour: str = "red") -> None:
     """Print problems, or in yellow warnings, to standard error, one a line, place first where they have one."""
-    terminal = Console(stderr=True, highlight=False, soft_wrap=True)
+    _listed(Console(stderr=True, highlight=False, soft_wrap=True), found, "", colour)
+
+
+def notes(found: Iterable[Problem]) -> None:
+    """Print what is no problem, but worth knowing, the same way to standard output."""
+    _listed(console(), found, "note: ", "yellow")
+
+
+def _listed(terminal: Console, found: Iterable[Problem], word: str, style: str) -> None:
     for problem in found:
         line = Text(f"{problem.place}: " if problem.place.file else "", style="bold")
-        line.append(plain(problem.what), style=colour)
+        line.append(word + plain(problem.what), style=style)
         if problem.hint:
             line.append(f"\n    {plain(problem.hint)}", style="dim")
         terminal.print(line)

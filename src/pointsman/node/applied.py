@@ -60,22 +60,24 @@ def choose(path: Path, kept: Path) -> tuple[Source, Policy, str]:
     """
     before = recall(kept)
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        problem = Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}")
-        if before is None:
-            raise Invalid([problem]) from error
-        return before, again(before), f"{problem}; the policy applied before goes on"
-    try:
-        own, policy = gather(text, str(path), path.parent, "")
+        source, policy = own(path)
     except Invalid as invalid:
         if before is None:
             raise
         return before, again(before), f"{invalid.problems[0]}; the policy applied before goes on"
-    origin = _hash(own)
-    if before is not None and before.origin == origin:
+    if before is not None and before.origin == source.origin:
         return before, again(before), ""
-    return replace(own, origin=origin), policy, ""
+    return source, policy, ""
+
+
+def own(path: Path) -> tuple[Source, Policy]:
+    """Return the policy of the node file itself. Raises `Invalid` with every problem."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise Invalid([Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}")]) from error
+    source, policy = gather(text, str(path), path.parent, "")
+    return replace(source, origin=_hash(source)), policy
 
 
 def _hash(source: Source) -> str:

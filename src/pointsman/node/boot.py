@@ -9,16 +9,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pointsman.dataplane.guard import guard_text
 from pointsman.model.fault import Fault
-from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.model.tunnel import Kind
-from pointsman.node import applied, control, evidence, identity, made, spoken
+from pointsman.node import applied, control, coverage, evidence, files, made, spoken
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.apply import TABLES, Host
@@ -31,12 +29,10 @@ from pointsman.node.trees import compile_trees
 from pointsman.node.workshop import Workshop
 from pointsman.system import connections, nft
 from pointsman.system.clock import boot_time
-from pointsman.system.credentials import Grade
 from pointsman.system.files import alone
 from pointsman.system.log import Log
 from pointsman.tunnels.drivers import child, drivers, link
-from pointsman.tunnels.drivers.files import read_text
-from pointsman.tunnels.pool import Pool, load_pool
+from pointsman.tunnels.pool import Pool
 from pointsman.tunnels.port import Berth, berth
 
 READY_WITHIN = 30.0
@@ -45,20 +41,20 @@ READY_WITHIN = 30.0
 def run(config: Path, observe: bool = False, confirm_within: int | None = None) -> None:
     """Run the agent in this process until it is told to end. The host stays as it is when it ends."""
     _demand_root()
-    node = load_node(config)
+    node = files.own(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     log = Log()
     with alone(paths.lock, "agent"):
-        pool, told = whole(node, config)
-        source, policy, warning = applied.choose(node.policy, paths.policy)
+        pool, (source, policy, warning), told = files.named(node, paths.policy)
         before = memories.recall(paths.memory)
         # until the host is steered, the time to get there comes on top; then the time begins anew
         confirm_by = before.confirm_by if confirm_within is None else boot_time() + READY_WITHIN / 2 + confirm_within
         memories.keep(paths.memory, replace(before, observe=observe, confirm_by=confirm_by))
         spoken_for = spoken.by_node(node, (supply.spec for supply in pool.supplies))
         fleet = Fleet(pool, drivers(spoken_for), node.runtime, node.tunnel_uid, link.look_at_all, log)
-        force = Force(node, paths, Host(node, paths), fleet, source, compile_trees(policy, node), log, spoken_for)
+        trees = compile_trees(policy, node)
+        force = Force(node, paths, Host(node, paths), fleet, source, trees, log, spoken_for)
         agent = Agent(force, log)
         applied.keep(paths.policy, source)
         if warning:
@@ -68,6 +64,7 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
             log.event("a line of a tunnel file has no effect", where=str(note.place), line=note.what)
         for one in told:
             log.event("a file for a gateway is not in order", where=str(one.place), why=one.what, hint=one.hint)
+        coverage.tell(log, coverage.uncovered(policy, pool.supplies, lambda: trees.compiled))
         (paths.runtime / "node-file").write_text(str(config.resolve()))
         if not observe and not before.entries:
             _reset_open_connections(node, log)
@@ -77,11 +74,12 @@ def run(config: Path, observe: bool = False, confirm_within: int | None = None) 
 def detached(config: Path, observe: bool = False, confirm_within: int | None = None) -> Path:
     """Start the agent apart from this process; return its runtime folder once no tunnel is on its way up any more."""
     _demand_root()
-    node = load_node(config)
+    node = files.own(config)
     paths = Paths(node.runtime, node.state)
     prepare(paths)
     with alone(paths.lock, "agent"):
-        pass  # one that runs already is told here, and not by what the new one leaves in the log
+        # one that runs already, and what is wrong with the files, are told here, and not by what the new one logs
+        files.named(node, paths.policy)
     options = [
         *(["--observe"] if observe else []),
         *(["--confirm-within", f"{confirm_within}s"] if confirm_within else []),
@@ -186,24 +184,6 @@ def evidence_of(runtime: Path, since: float, until: float) -> dict[str, Any]:
         raise Fault("no-node", f"look for evidence of the agent at `{runtime}`", "none was ever started there")
     lines, unreadable = evidence.recall(Paths(runtime, read_node(file).state).evidence, since)
     return evidence.sum_up(lines, since, until, unreadable)
-
-
-def pool_of(node: Node, config: Path) -> Pool:
-    """Return the pool that the node file declares. Raises `Invalid` with every problem of every tunnel file."""
-    return load_pool(((entry, Place(str(config))) for entry in node.entries), read_text)
-
-
-def whole(node: Node, config: Path) -> tuple[Pool, tuple[Problem, ...]]:
-    """Return the pool, and what to tell in the log of files for gateways. Raises `Invalid` where a file is unusable."""
-    told = identity.judge(node, datetime.now(UTC))
-    unusable = [one.problem for one in told if one.flaw.grade is Grade.UNUSABLE]
-    try:
-        pool = pool_of(node, config)
-    except Invalid as invalid:
-        raise Invalid([*invalid.problems, *unusable]) from invalid
-    if unusable:
-        raise Invalid(unusable)
-    return pool, tuple(one.problem for one in told)
 
 
 async def _serve(agent: Agent, force: Force, log: Log, confirm_within: int | None) -> None:

@@ -15,7 +15,17 @@ from pointsman.model.gateway import Bounds, Gateway
 from pointsman.model.policy import Ports
 from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.model.tunnel import Entry
-from pointsman.node.declared import NAME, Name, Offer, entry, is_address, tunnel_problems
+from pointsman.node.entries import (
+    NAME,
+    Name,
+    Offer,
+    entry,
+    entry_problems,
+    is_address,
+    offers_in,
+    place_of,
+    with_sources,
+)
 from pointsman.node.offers import GatewayOffer, LeaseBounds, file_places, gateway, gateway_problems
 from pointsman.policy.document import Document, read
 from pointsman.policy.form import misfits, other_kind
@@ -70,8 +80,9 @@ class NodeDocument(_Form):
 class Node:
     """A checked node file. Users are user ids; `http` and `auto` are ports, every other port is plain TCP.
 
-    `unknown_users` are problems on this host alone; ids stand for those users that no user of this host has.
-    `gateway_places` say of each gateway where the file names its `certificate`, `key` and `ca`.
+    `places` are where the entries are declared. `unknown_users` are problems on this host alone; ids stand for those
+    users that no user of this host has. `gateway_places` say of each gateway where the file names its `certificate`,
+    `key` and `ca`.
     """
 
     name: str
@@ -90,45 +101,65 @@ class Node:
     workers: int | None
     facts: tuple[tuple[str, str | int | bool], ...]
     entries: tuple[Entry, ...]
+    places: tuple[Place, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     gateway_places: tuple[tuple[Place, Place, Place], ...] = ()
     bounds: Bounds = Bounds()
     unknown_users: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A node file as far as it could be read: the node, None where its form is wrong, and all that is wrong.
+
+    `tunnels` are the entries that say what they are made from, with their places.
+    """
+
+    node: Node | None
+    tunnels: tuple[tuple[Entry, Place], ...]
+    problems: tuple[Problem, ...]
+
+
 def load_node(path: Path) -> Node:
     """Return the checked node file of this host. Relative paths count from the file's own folder."""
-    node, found = _judged(path)
-    if found or node.unknown_users:
-        raise Invalid([*found, *node.unknown_users])
-    return node
+    judged = judge_node(path)
+    if judged.node is None or judged.problems or judged.node.unknown_users:
+        raise Invalid([*judged.problems, *(judged.node.unknown_users if judged.node else ())])
+    return judged.node
 
 
 def read_node(path: Path) -> Node:
     """Return the checked node file of any host: users that this one does not have are in `unknown_users`."""
-    node, found = _judged(path)
-    if found:
-        raise Invalid(found)
-    return node
+    judged = judge_node(path)
+    if judged.node is None or judged.problems:
+        raise Invalid(judged.problems)
+    return judged.node
 
 
-def _judged(path: Path) -> tuple[Node, list[Problem]]:
+def judge_node(path: Path) -> Judged:
+    """Return what a node file says and what is wrong with it, on any host. Never raises `Invalid`."""
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise Invalid([Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}")]) from error
-    document = read(text, str(path))
+        return Judged(None, (), (Problem(Place(str(path)), "unreadable", f"cannot be read: {error.strerror}"),))
+    try:
+        document = read(text, str(path))
+    except Invalid as invalid:
+        return Judged(None, (), invalid.problems)
+    folder = path.resolve().parent
     try:
         form = NodeDocument.model_validate(plain(document.root))
     except ValidationError as error:
-        raise Invalid([*document.problems, *_form_problems(document, error)]) from error
+        offers = offers_in(document)
+        problems = (*_form_problems(document, error), *entry_problems(document, offers, _uplinks(document)))
+        return Judged(None, with_sources(document, offers, folder), (*document.problems, *problems))
+    offers = dict(enumerate(form.tunnels))
     others = len(form.tunnels) + form.leases.node
     found = [*document.problems, *_reference_problems(document, form)]
     found += gateway_problems(document, form.gateways, others)
     proxy, tunnels = _uid(form.users.proxy), _uid(form.users.tunnels)
     exempt = [_uid(user) for user in form.users.exempt]
     found += _user_problems(document, proxy, tunnels, exempt)
-    folder = path.resolve().parent
     node = Node(
         name=form.name,
         policy=folder / form.policy,
@@ -146,12 +177,13 @@ def _judged(path: Path) -> tuple[Node, list[Problem]]:
         workers=form.workers,
         facts=tuple(form.facts.items()),
         entries=tuple(entry(offer, folder) for offer in form.tunnels),
+        places=tuple(place_of(document, i) for i in offers),
         gateways=tuple(gateway(offer, folder) for offer in form.gateways),
         gateway_places=tuple(file_places(document, i) for i in range(len(form.gateways))),
         bounds=Bounds(form.leases.node, form.leases.holder),
         unknown_users=tuple(_unknown_users(document, form.users)),
     )
-    return node, found
+    return Judged(node, with_sources(document, offers, folder), tuple(found))
 
 
 def _form_problems(document: Document, error: ValidationError) -> list[Problem]:
@@ -161,8 +193,17 @@ def _form_problems(document: Document, error: ValidationError) -> list[Problem]:
     return misfits(document, NodeDocument, error, _PATTERNS)
 
 
+def _uplinks(document: Document) -> tuple[str, ...]:
+    """Return the uplinks of a file whose form is wrong; where they are what is wrong, all that its tunnels name."""
+    listed = document.node("uplinks")
+    found = plain(listed) if listed is not None else None
+    if isinstance(found, list) and found:
+        return tuple(str(name) for name in found)
+    return tuple(offer.device for offer in offers_in(document).values())
+
+
 def _reference_problems(document: Document, form: NodeDocument) -> Iterator[Problem]:
-    yield from tunnel_problems(document, form.tunnels, form.uplinks)
+    yield from entry_problems(document, dict(enumerate(form.tunnels)), form.uplinks)
     for i, resolver in enumerate(form.resolvers):
         if not is_address(resolver):
             yield Problem(document.find("resolvers", i), "malformed", f"resolver `{resolver}` is not an address")

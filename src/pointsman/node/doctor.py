@@ -12,10 +12,10 @@ from typing import Any
 
 from pointsman.dataplane.guard import FRAMES, TABLE, guard_text
 from pointsman.model.fault import Fault
-from pointsman.model.problem import Invalid, Place
 from pointsman.model.routing import MASK, PREFERENCES
 from pointsman.model.tunnel import Kind
 from pointsman.node.config import Node
+from pointsman.node.doctor_files import carried, modes
 from pointsman.node.findings import (
     Finding,
     file_findings,
@@ -28,8 +28,6 @@ from pointsman.node.findings import (
 from pointsman.node.guards import closed_guard
 from pointsman.node.identity import gateway_findings
 from pointsman.system import envoy, nft
-from pointsman.tunnels.drivers.files import read_text
-from pointsman.tunnels.pool import load_pool
 
 
 def examine(node: Node) -> tuple[Finding, ...]:
@@ -40,7 +38,7 @@ def examine(node: Node) -> tuple[Finding, ...]:
         guard_finding(_refused(node)),
         xdp_finding(_text(Path("/proc/net/protocols"))),
         *_users(node),
-        *file_findings(_modes(node)),
+        *file_findings(modes(node)),
         *gateway_findings(node, datetime.now(UTC)),
         *_rules(),
         *_tables(),
@@ -49,6 +47,7 @@ def examine(node: Node) -> tuple[Finding, ...]:
         *_devices(node),
         *_stacked(node),
         *_resolvers(node),
+        *carried(node),
     )
 
 
@@ -157,25 +156,6 @@ def _refused(node: Node) -> str:
     except Fault as fault:
         return fault.why
     return ""
-
-
-def _modes(node: Node) -> dict[str, int | None]:
-    """Return the permissions of all files of tunnels, or that those name in turn, and of those with secrets.
-
-    None stands for a file that is not there.
-    """
-    names: list[str] = []
-
-    def read(path: str) -> str:
-        names.append(path)
-        return read_text(path)
-
-    try:
-        load_pool(((entry, Place()) for entry in node.entries), read)
-    except Invalid:
-        pass  # what is wrong with the files is for `up` to say; here it is who may read them
-    names += [gateway.secret for gateway in node.gateways if gateway.secret]
-    return {name: Path(name).stat().st_mode & 0o777 if Path(name).exists() else None for name in names}
 
 
 def _text(path: Path) -> str:

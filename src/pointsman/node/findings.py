@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pointsman.model.problem import Problem
+
 # The first kernel with an nftables egress hook on devices.
 EGRESS_SINCE = (5, 16)
 STACKED = {"bridge", "bond", "team", "vlan", "macvlan", "ipvlan", "ppp"}
@@ -90,6 +92,13 @@ def file_findings(modes: Mapping[str, int | None]) -> list[Finding]:
         elif mode & _GROUP:
             found.append(Finding("key files", "warning", f"`{path}` is open to its group; try: chmod 600 {path}"))
     return found or [Finding("key files", "ok", "open to their owner only" if modes else "none")]
+
+
+def carried_findings(notes: Iterable[Problem]) -> list[Finding]:
+    """Judge what the tunnels' files leave out of where the policy may send something."""
+    return [Finding("AllowedIPs", "warning", str(note)) for note in notes] or [
+        Finding("AllowedIPs", "ok", "no tunnel leaves out where the policy may send something by it")
+    ]
 
 
 def _kind(link: Mapping[str, object]) -> str:

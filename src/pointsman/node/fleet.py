@@ -41,6 +41,11 @@ class Fleet:
         for supply in pool.supplies:
             self.add(supply)
 
+    @property
+    def supplies(self) -> tuple[Supply, ...]:
+        """Return all that it looks after."""
+        return tuple(self._supplies.values())
+
     def add(self, supply: Supply, drains: bool = False) -> None:
         """Look after one more tunnel from now on; one that `drains` only finishes what it carries."""
         name = supply.entry.name

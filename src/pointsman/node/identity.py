@@ -1,6 +1,6 @@
 """The files by which this node proves itself to gateways: what is wrong with them, for `doctor` and before a start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,6 +48,11 @@ def judge(node: Node, now: datetime) -> tuple[Told, ...]:
             before = told.get(flaw, Told(flaw, (), place))
             told[flaw] = Told(flaw, (*before.gateways, gateway.name), before.place)
     return tuple(told.values())
+
+
+def unusable(told: Iterable[Told]) -> list[Problem]:
+    """Return what keeps an agent from starting."""
+    return [one.problem for one in told if one.flaw.grade is Grade.UNUSABLE]
 
 
 def gateway_findings(node: Node, now: datetime) -> list[Finding]:

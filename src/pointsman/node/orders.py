@@ -8,7 +8,7 @@ from typing import Any
 
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid
-from pointsman.node import applied
+from pointsman.node import applied, coverage
 from pointsman.node.force import Force
 from pointsman.node.trees import compile_trees
 from pointsman.system.clock import boot_time
@@ -39,8 +39,11 @@ class Orders:
                 raise
             self._force.source = source
             await asyncio.to_thread(applied.keep, self._force.paths.policy, source)
+        seconds = round(time.monotonic() - begun, 3)
         self._log.event("policy applied", policy=policy.name, version=policy.version[:12])
-        return {"policy": policy.name, "version": policy.version, "seconds": round(time.monotonic() - begun, 3)}
+        supplies = self._force.fleet.supplies
+        coverage.tell(self._log, await asyncio.to_thread(coverage.uncovered, policy, supplies, lambda: trees.compiled))
+        return {"policy": policy.name, "version": policy.version, "seconds": seconds}
 
     async def demand_confirm(self, seconds: float) -> None:
         """Undo everything unless it is confirmed within this time from now."""

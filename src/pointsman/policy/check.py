@@ -46,12 +46,13 @@ def unsatisfiable(
     found = []
     for profile in profiles:
         among = entries if profile.holding is None else offers
-        if not _fit(profile, among):
+        if not fitting(profile, among):
             found.append(_without_tunnel(profile, among, places))
     return (*found, *_contended([profile for profile in profiles if profile.dedicated], entries, places))
 
 
-def _fit(profile: Profile, entries: Iterable[Entry]) -> list[Entry]:
+def fitting(profile: Profile, entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries that can satisfy a profile."""
     return [entry for entry in entries if not _lacks(profile, entry)]
 
 
@@ -81,7 +82,7 @@ def _contended(profiles: list[Profile], entries: tuple[Entry, ...], places: Mapp
     holder: dict[str, Profile] = {}
 
     def seat(profile: Profile, asked: set[str]) -> bool:
-        for entry in _fit(profile, entries):
+        for entry in fitting(profile, entries):
             if entry.name in asked:
                 continue
             asked.add(entry.name)
@@ -92,8 +93,10 @@ def _contended(profiles: list[Profile], entries: tuple[Entry, ...], places: Mapp
 
     found = []
     for profile in profiles:
-        if _fit(profile, entries) and not seat(profile, set()):
-            others = ", ".join(f"`{other.name}`" for other in holder.values() if _fit(other, _fit(profile, entries)))
+        if fitting(profile, entries) and not seat(profile, set()):
+            others = ", ".join(
+                f"`{other.name}`" for other in holder.values() if fitting(other, fitting(profile, entries))
+            )
             what = f"dedicated profile `{profile.name}` finds each of its tunnels held by another dedicated profile"
             found.append(
                 Problem(

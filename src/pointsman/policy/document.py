@@ -11,7 +11,8 @@ import yaml
 
 from pointsman.model.problem import Invalid, Place, Problem
 from pointsman.policy.events import Reading
-from pointsman.policy.node import UNSAFE, Fields, Mark, Node, Sequence, describe, escaped, plain
+from pointsman.policy.node import UNSAFE, Fields, Mark, Node, Scalar, Sequence, describe, escaped, plain
+from pointsman.policy.slips import slip, unspaced
 
 MAX_BYTES = 32 * 1024 * 1024
 
@@ -80,7 +81,8 @@ def read(data: bytes, file: str) -> Document:
                     place,
                     "not-a-mapping",
                     f"expected a mapping, found {found}",
-                    "a file of ours starts with `apiVersion: pointsman/v1` and its `kind`",
+                    (unspaced(root.raw) if isinstance(root, Scalar) and not root.style else "")
+                    or "a file of ours starts with `apiVersion: pointsman/v1` and its `kind`",
                 ),
             ]
         )
@@ -143,9 +145,12 @@ def _text(data: bytes, file: str) -> str:
 
 def _syntax(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
+    what, context = error.problem or "syntax error", error.context or ""
+    if mark:
+        begun = error.context_mark.index if error.context_mark else mark.index
+        found = slip(what, context, text, mark.index, begun)
+        if found:
+            line, start = text.count("\n", 0, found.at) + 1, text.rfind("\n", 0, found.at) + 1
+            return Problem(Place(file, line, found.at - start + 1), "yaml", found.what, found.hint)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-    what = error.problem or "syntax error"
-    if mark and text[mark.index : mark.index + 1] == "\t":
-        return Problem(place, "yaml", "a tab cannot indent", "indent with spaces")
-    context = f" {error.context}" if error.context else ""
-    return Problem(place, "yaml", f"is not YAML: {escaped(what + context)}")
+    return Problem(place, "yaml", f"is not YAML: {escaped(f'{what} {context}'.rstrip())}")

@@ -133,7 +133,7 @@ class Reading:
                 mark,
                 "alias",
                 f"`*{event.anchor}` is not defined",
-                f"an anchor is written `&{event.anchor}` before it is used",
+                f"quote it if it is a text: '*{event.anchor}'; an anchor is written `&{event.anchor}` before its use",
             )
         known = self._anchors[event.anchor]
         if known is None:
@@ -165,7 +165,12 @@ class Reading:
             frame.key = None
 
     def _tag(self, event: Event, mark: Mark) -> None:
-        self._found(mark, "tag", f"tag `{shown(event.tag)}` is not allowed", "write the value without a tag")
+        self._found(
+            mark,
+            "tag",
+            f"tag `{shown(event.tag)}` is not allowed",
+            "quote a text that begins with `!`; tags have no use here",
+        )
 
     def _count(self, nodes: int, mark: Mark) -> None:
         self._nodes += nodes

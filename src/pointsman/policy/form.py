@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from pointsman.model.problem import Problem, did_you_mean
 from pointsman.policy.document import Document
 from pointsman.policy.node import describe, plain, shown
+from pointsman.policy.slips import unspaced
 
 Form = type[BaseModel]
 Path = tuple[str | int, ...]
@@ -94,7 +95,7 @@ def _problem(
             document.find(*path, key=True),
             "unknown-field",
             f"unknown field `{shown(word)}`",
-            did_you_mean(word, known),
+            unspaced(word) or did_you_mean(word, known),
         )
     place = document.find(*path, key="[key]" in path)
     found = f"found {describe(given)}"
@@ -113,6 +114,8 @@ def _problem(
     if kind in _NOUN:
         text_wanted = "a text" in nouns and isinstance(given, (bool, int, float))
         hint = "quote it to make it a text" if text_wanted else ""
+        if "a mapping" in nouns and isinstance(given, str):
+            hint = unspaced(given)
         return Problem(
             place, "wrong-type", f"expected {_either(nouns)}{f' for `{field}`' if field else ''}, {found}", hint
         )

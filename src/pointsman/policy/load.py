@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pointsman.model.attribute import BUILTINS
 from pointsman.model.policy import Destination, Policy
 from pointsman.model.problem import Invalid, Place, Problem
+from pointsman.model.profile import Profile
 from pointsman.policy import derive, facts, holding
 from pointsman.policy.check import Findings
 from pointsman.policy.destinations import destinations
@@ -29,15 +30,42 @@ class Loaded:
     places: Mapping[str, Place]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A policy file as far as it could be read: it, None where anything is wrong, its profiles, and all that is wrong.
+
+    `places` are where the profiles are declared.
+    """
+
+    loaded: Loaded | None
+    profiles: tuple[Profile, ...]
+    places: Mapping[str, Place]
+    problems: tuple[Problem, ...]
+
+
 def load_policy(text: bytes, name: str, read_file: ReadFile) -> Policy:
     """Return the policy in this file, or raise `Invalid` with all that is wrong with it."""
     return load(text, name, read_file).policy
 
 
 def load(text: bytes, name: str, read_file: ReadFile) -> Loaded:
-    """Return the policy with its document. `read_file` reads a file next to it, and raises `Fault` where it cannot."""
-    document = read(text, name)
-    formed = shape(document)
+    """Return the policy with its document, or raise `Invalid` with all that is wrong with it."""
+    judged = judge(text, name, read_file)
+    if judged.loaded is None:
+        raise Invalid(judged.problems)
+    return judged.loaded
+
+
+def judge(text: bytes, name: str, read_file: ReadFile) -> Judged:
+    """Return what a policy file says and what is wrong with it. Never raises `Invalid`.
+
+    `read_file` reads a file next to it, and raises `Fault` where it cannot.
+    """
+    try:
+        document = read(text, name)
+        formed = shape(document)
+    except Invalid as invalid:
+        return Judged(None, (), {}, invalid.problems)
     found = Findings()
     found.problems += [*document.problems, *formed.problems]
     declared = facts.attributes(formed.policy, document, found)
@@ -50,7 +78,8 @@ def load(text: bytes, name: str, read_file: ReadFile) -> Loaded:
     attributes = (*BUILTINS, *declared, *(table.attribute for table in tables[1:]))
     checked = rules(formed, document, attributes, tables, places_to_go, profiles_, found)
     if found.problems:
-        raise Invalid(dict.fromkeys(_readable(problem) for problem in found.problems))
+        problems = dict.fromkeys(_readable(problem) for problem in found.problems)
+        return Judged(None, profiles_, profile_places, tuple(problems))
     content = json.dumps([formed.policy.model_dump(mode="json"), identity.keys if identity else ""], sort_keys=True)
     policy = Policy(
         formed.policy.metadata.name,
@@ -62,7 +91,7 @@ def load(text: bytes, name: str, read_file: ReadFile) -> Loaded:
         identity,
         derive.derived(tables),
     )
-    return Loaded(policy, formed.policy, profile_places)
+    return Judged(Loaded(policy, formed.policy, profile_places), profiles_, profile_places, ())
 
 
 def _readable(problem: Problem) -> Problem:

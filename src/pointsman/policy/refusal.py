@@ -5,16 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pointsman.model.problem import did_you_mean
+from pointsman.policy import meant
 
-FUNCTIONS = ("startsWith", "endsWith", "contains", "matches", "within")
 SIGNS = {"_==_": "==", "_!=_": "!=", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=", "@in": "in"}
+_TOLD = {**SIGNS, "_?_:_": "?:"}
 _ERROR = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(\d+):(\d+): (.*)$", re.MULTILINE)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _NO_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '(?:[^'(]*\.)?\(?([^']*?)\)?'")
-_WORD = re.compile(r"(?:mismatched|extraneous) input '(and|or|not)'")
 _UNCLOSED = re.compile(r"""token recognition error at: '["']""")
-_OPERATORS = {"and": "&&", "or": "||", "not": "!"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def refusals(text: str, message: str, known: Iterable[str], ignore: frozenset[st
         _refusal(text, offset, what.removesuffix(" [INVALID_ARGUMENT]"), names, ignore) for offset, what in found
     ]
     unclosed = next((offset for offset, what in found if _UNCLOSED.search(what)), None)
-    if unclosed is not None:
+    if unclosed is not None and not meant.foreign(text, found[0][0]):
         return (Trouble(unclosed, "syntax", "a quote that opens here is never closed"),)
     syntax = [trouble for trouble in troubles if trouble and trouble.label == "syntax"]
     # after the first syntax error a parser only guesses
@@ -65,29 +63,31 @@ def _refusal(text: str, offset: int, what: str, known: tuple[str, ...], ignore: 
         if text[at:].startswith("has("):
             return Trouble(at, "unknown-function", "`has` is not needed", "`absent:` says what an absence means")
         if text[offset : offset + 1] == "(" or text[at:].startswith(f"{name}("):
-            return Trouble(at, "unknown-function", f"unknown function `{name}`", _meant(name, FUNCTIONS))
-        return Trouble(at, "unknown-attribute", f"unknown attribute `{name}`", _meant(name, known))
+            if foreign := meant.foreign(name, 0):
+                return Trouble(at, "unknown-function", f"`{name}` is not an operator", foreign[2])
+            told = f"`{name}` cannot be called like this" if name in meant.FUNCTIONS else f"unknown function `{name}`"
+            return Trouble(at, "unknown-function", told, meant.function(name, "." in text[at:offset]))
+        return Trouble(at, "unknown-attribute", f"unknown attribute `{name}`", _name(name, known))
     if overload := _NO_OVERLOAD.search(what):
-        sign = SIGNS.get(overload.group(1), overload.group(1).strip("_"))
-        types = overload.group(2).split(", ")
-        hint = "a text is written in quotes, a number without" if {"string", "int"} <= set(types) else ""
-        return Trouble(start(text, offset), "wrong-type", f"`{sign}` cannot be applied to {' and '.join(types)}", hint)
-    if "token recognition error at: '= '" in what or "token recognition error at: '='" in what:
-        return Trouble(offset, "syntax", "`=` is not a comparison", "write `==`")
-    if found := _WORD.search(what):
-        word = found.group(1)
-        return Trouble(offset, "syntax", f"`{word}` is not an operator", f"write `{_OPERATORS[word]}`")
+        sign = _TOLD.get(overload.group(1), overload.group(1).strip("_"))
+        return Trouble(start(text, offset), "wrong-type", *meant.types(sign, overload.group(2).split(", ")))
     if "of a select operation" in what:
         return Trouble(start(text, offset), "unknown-attribute", "an attribute has no fields", "check the name")
+    if foreign := meant.foreign(text, offset):
+        at, word, instead = foreign
+        return Trouble(at, "syntax", f"`{word}` is not an operator", instead)
+    hint = meant.syntax(text, offset, what)
     what = re.sub(r",? expecting .*", "", what.removeprefix("Syntax error: "))
     if "'<EOF>'" in what:
-        return Trouble(offset, "syntax", "is not CEL: the condition ends too early")
-    return Trouble(offset, "syntax", f"is not CEL: {what.replace(chr(39), '`')}")
+        return Trouble(offset, "syntax", "is not CEL: the condition ends too early", hint)
+    what = re.sub(r"^(?:mismatched|extraneous) input ('.*')$", r"\1 is not expected here", what)
+    what = re.sub(r"^token recognition error at: '(.*?)\s*'$", r"'\1' has no meaning here", what)
+    return Trouble(offset, "syntax", f"is not CEL: {what.replace(chr(39), '`')}", hint)
 
 
 @lru_cache(maxsize=256)
-def _meant(word: str, known: tuple[str, ...]) -> str:
-    return did_you_mean(word, known)
+def _name(word: str, known: tuple[str, ...]) -> str:
+    return meant.name(word, known)
 
 
 def _offset(text: str, line: int, column: int) -> int:

@@ -14,10 +14,14 @@ from pointsman.tunnels.wgquick import parse_wgquick
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """One tunnel that the pool can bring up: as declared, and what its file says."""
+    """One tunnel that can be brought up: as declared, and what its file says.
+
+    `allowed` is where that file says which packets its device takes; no place for those that take all.
+    """
 
     entry: Entry
     spec: Spec
+    allowed: Place = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +35,15 @@ class Pool:
 def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
     """Return the pool that these entries make; raise `Invalid` with every problem of every file.
 
-    Each entry comes with the place that declares it. `read` returns the text of a file, or raises `Fault`.
+    Each entry comes with the place that declares it, and has the form that a node file demands. `read` returns the text
+    of a file, or raises `Fault`.
     """
     problems: list[Problem] = []
     notes: list[Problem] = []
     supplies: list[Supply] = []
-    seen: dict[str, Place] = {}
     for entry, place in entries:
-        if entry.name in seen:
-            hint = f"it is declared at {seen[entry.name]} already"
-            problems.append(Problem(place, "pool-duplicate", f"tunnel `{entry.name}` is declared twice", hint))
-        seen.setdefault(entry.name, place)
         try:
-            spec, said = _spec(entry, place, read)
+            spec, said, allowed = _spec(entry, place, read)
         except Invalid as invalid:
             problems.extend(invalid.problems)
             continue
@@ -53,38 +53,22 @@ def load_pool(entries: Iterable[tuple[Entry, Place]], read: Read) -> Pool:
                 f"tunnel `{entry.name}` is declared `{entry.level.name.lower()}` but gives `{given.level.name.lower()}`"
             )
             problems.append(Problem(place, "pool-level", what, "it lacks " + " and ".join(given.lacks)))
-        supplies.append(Supply(entry, spec))
+        supplies.append(Supply(entry, spec, allowed))
         notes.extend(said)
     if problems:
         raise Invalid(problems)
     return Pool(tuple(supplies), tuple(notes))
 
 
-def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, ...]]:
-    what = _shape(entry)
-    if what:
-        raise Invalid([Problem(place, "pool-entry", f"tunnel `{entry.name}`: {what}")])
+def _spec(entry: Entry, place: Place, read: Read) -> tuple[Spec, tuple[Problem, ...], Place]:
     if entry.kind is Kind.DIRECT:
-        return DirectSpec(entry.device), ()
+        return DirectSpec(entry.device), (), Place()
     try:
         text = read(entry.file)
     except Fault as fault:
         raise Invalid([Problem(place, "pool-file", f"tunnel `{entry.name}`: {fault}")]) from fault
     if entry.kind is Kind.WIREGUARD:
         wireguard = parse_wgquick(text, entry.file)
-        return wireguard.spec, wireguard.notes
+        return wireguard.spec, wireguard.notes, wireguard.allowed
     openvpn = parse_ovpn(text, entry.file, read)
-    return openvpn.spec, openvpn.notes
-
-
-def _shape(entry: Entry) -> str:
-    name = entry.name
-    if not (
-        0 < len(name) <= 63 and name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
-    ):
-        return "a name has up to 63 letters, digits, `-`, `_` and `.`"
-    if name[0] in "-.":
-        return "a name begins with a letter or a digit"
-    if entry.kind is Kind.DIRECT:
-        return "`direct` needs a `device` and takes no `file`" if entry.file or not entry.device else ""
-    return f"`{entry.kind}` needs a `file` and takes no `device`" if entry.device or not entry.file else ""
+    return openvpn.spec, openvpn.notes, Place()

@@ -40,10 +40,11 @@ _MANY = ("address", "allowedips")
 
 @dataclass(frozen=True, slots=True)
 class Wgquick:
-    """A file as read: what we follow, and notes on what we leave out."""
+    """A file as read: what we follow, notes on what we leave out, and where its first `AllowedIPs` stand."""
 
     spec: WireguardSpec
     notes: tuple[Problem, ...]
+    allowed: Place
 
 
 @dataclass(slots=True)
@@ -80,7 +81,8 @@ def parse_wgquick(text: str, file: str) -> Wgquick:
     _distinct(read, whole, problems)
     if problems:
         raise Invalid(problems)
-    return Wgquick(WireguardSpec(private_key, addresses, read, mtu, port), tuple(notes))
+    allowed = next(where for section in peers for _, where in section.values["allowedips"])
+    return Wgquick(WireguardSpec(private_key, addresses, read, mtu, port), tuple(notes), allowed)
 
 
 def _sections(text: str, file: str, problems: list[Problem], notes: list[Problem]) -> Iterator[_Section]:

@@ -11,6 +11,7 @@ import typer
 
 from pointsman.cli import show
 from pointsman.cli.node import duration
+from tests.unit.tunnels.samples import WIREGUARD
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -118,6 +119,39 @@ def test_a_node_file_is_judged_away_from_its_host(tmp_path: Path) -> None:
     users = [(one["level"], "no-such-user" in one["detail"]) for one in found if one["what"] == "users"]
     assert users[0] == ("problem", True)
     assert ("no-such-user" in checked.stderr, "no tunnel of the pool" in checked.stderr) == (False, True)
+
+
+def test_notes_on_the_node_s_files_are_no_problems(tmp_path: Path) -> None:
+    text = WIREGUARD.replace("0.0.0.0/0, ::/0", "192.0.2.0/24")
+    (tmp_path / "a.conf").write_text(text.replace("Address", "DNS = 192.0.2.53\nAddress"))
+    (tmp_path / "node.yaml").write_text(
+        "{apiVersion: pointsman/v1, kind: Node, policy: p, uplinks: [eth0],\n"
+        "tunnels: [{name: a, kind: wireguard, level: strong, file: a.conf}]}"
+    )
+    (tmp_path / "p.yaml").write_text(
+        "{apiVersion: pointsman/v1, kind: Policy, metadata: {name: x},"
+        "\ndestinations: [{name: x, addresses: [203.0.113.7]}],"
+        "\nprofiles: [{name: p, encryption: strong}],"
+        "\nrules: [{name: r, when: 'destination.name == \"x\"', profile: p}]}"
+    )
+    words = ("policy", "check", str(tmp_path / "p.yaml"), "--node", str(tmp_path / "node.yaml"))
+
+    done, answer = run(*words), json.loads(run(*words, "--json").stdout)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{tmp_path}/a.conf:8:1: note: `AllowedIPs` of tunnel `a` leave out `x` (203.0.113.7/32)" in done.stdout
+    assert [(note["line"], note["label"]) for note in answer["notes"]] == [(3, "wg-ignored"), (8, "wg-allowed")]
+    assert (answer["valid"], answer["problems"]) == (True, [])
+
+
+def test_what_is_wrong_with_policy_and_node_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text("{apiVersion: pointsman/v1, kind: Node, uplinks: [eth0]}")
+    (tmp_path / "p.yaml").write_text("{apiVersion: pointsman/v1, kind: Policy}")
+
+    done = run("policy", "check", str(tmp_path / "p.yaml"), "--node", str(tmp_path / "node.yaml"), "--json")
+
+    files = [Path(problem["file"]).name for problem in json.loads(done.stdout)["problems"]]
+    assert (done.returncode, set(files)) == (1, {"node.yaml", "p.yaml"})
 
 
 def test_a_host_without_programs_is_told_what_it_lacks(tmp_path: Path) -> None:

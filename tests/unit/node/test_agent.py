@@ -1,6 +1,7 @@
 """What the agent says and keeps when a turn fails."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from pointsman.model.connection import Connection
 from pointsman.model.fault import Fault
-from pointsman.model.tunnel import Kind, Lane
+from pointsman.model.problem import Place
+from pointsman.model.profile import Level
+from pointsman.model.tunnel import Endpoint, Entry, Kind, Lane
 from pointsman.node import memory as memories
 from pointsman.node.agent import Agent
 from pointsman.node.applied import Source
@@ -20,9 +23,11 @@ from pointsman.node.paths import Paths, prepare
 from pointsman.node.plan import Plan
 from pointsman.system.log import Log
 from pointsman.tunnels.pool import Pool, Supply
-from pointsman.tunnels.port import DirectSpec
+from pointsman.tunnels.port import DirectSpec, Peer, WireguardSpec
+from tests.unit.node.test_files import POLICY
 from tests.unit.node.test_fleet import Driver
 from tests.unit.node.test_plan import node, trees
+from tests.unit.tunnels.samples import PRIVATE, PUBLIC
 
 LEFT = (("long", 5, 60.0), ("short", 6, -1.0))
 
@@ -103,6 +108,21 @@ def test_a_turn_that_failed_leaves_the_plan_in_force_and_is_told(
     ]
     assert again[1]["warnings"] == []
     assert (good[2] > 0, again[2]) == (True, 0)
+
+
+def test_a_new_policy_that_a_tunnel_cannot_carry_is_told_in_the_log(
+    tmp_path: Path, world: tuple[Agent, Kernel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent, _ = world
+    entry = Entry("narrow", Kind.DIRECT, Level.STRONG)
+    peer = Peer(PUBLIC, Endpoint("203.0.113.5", 51820, "udp"), ("192.0.2.0/24",), 10)
+    spec = WireguardSpec(PRIVATE, ("10.71.0.2",), (peer,), 1420)
+    agent._force.fleet.add(Supply(entry, spec, Place("narrow.conf", 7, 1)))
+
+    asyncio.run(agent.orders.apply_policy(POLICY.encode(), "p.yaml", tmp_path))
+
+    [told] = [line for line in map(json.loads, capsys.readouterr().err.splitlines()) if "where" in line]
+    assert (told["where"], "leave out `x` (203.0.113.7/32)" in told["what"]) == ("narrow.conf:7:1", True)
 
 
 def test_nothing_is_proven_between_two_plans(world: tuple[Agent, Kernel], monkeypatch: pytest.MonkeyPatch) -> None:

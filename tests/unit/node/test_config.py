@@ -214,3 +214,29 @@ def test_the_secret_of_a_gateway_counts_from_the_folder_of_the_file(tmp_path: Pa
     [found] = load_node(tmp_path / "node.yaml").gateways
 
     assert (found.level, found.secret) == (Level.QUANTUM, str(tmp_path / "gw.secret"))
+
+
+def test_a_tunnel_is_made_from_a_file_or_from_a_device(tmp_path: Path) -> None:
+    both = {"name": "x", "level": "none", "file": "x.conf", "device": "eth0"}
+
+    assert problems(tmp_path, tunnels=[{**both, "kind": "direct"}]) == ["unknown-field"]
+    assert problems(tmp_path, tunnels=[{**both, "kind": "openvpn"}]) == ["unknown-field"]
+
+
+def test_a_file_of_the_wrong_form_still_says_what_is_wrong_with_its_tunnels(tmp_path: Path) -> None:
+    tunnels = [{"name": "x", "kind": "direct", "level": "none", "device": "eth1"}, {"name": "y", "kind": "openvpm"}]
+
+    found = problems(tmp_path, tunnels=tunnels, dhpc=True)
+
+    assert sorted(found) == ["missing-field", "not-an-uplink", "unknown-field", "unknown-value"]
+    assert problems(tmp_path, tunnels=tunnels[:1], uplinks=7) == ["wrong-type"]
+
+
+def test_the_place_of_a_tunnel_is_where_it_names_its_file(tmp_path: Path) -> None:
+    text = "tunnels:\n  - {name: d, kind: direct, level: none, device: eth0}\n  - name: b\n    kind: openvpn\n"
+    head = yaml.safe_dump({name: value for name, value in GOOD.items() if name != "tunnels"})
+    (tmp_path / "node.yaml").write_text(f"{text}    level: strong\n    file: b.ovpn\n{head}")
+
+    places = load_node(tmp_path / "node.yaml").places
+
+    assert [(place.line, place.column) for place in places] == [(2, 5), (6, 11)]

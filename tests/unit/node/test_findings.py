@@ -2,8 +2,10 @@
 
 import pytest
 
+from pointsman.model.problem import Place, Problem
 from pointsman.node.findings import (
     Finding,
+    carried_findings,
     file_findings,
     guard_finding,
     inotify_finding,
@@ -121,3 +123,12 @@ def test_a_file_that_is_not_there_is_a_problem() -> None:
 
 def test_without_files_there_is_nothing_to_close() -> None:
     assert file_findings({}) == [Finding("key files", "ok", "none")]
+
+
+def test_what_a_tunnel_leaves_out_is_a_warning_with_its_place() -> None:
+    note = Problem(Place("a.conf", 7, 1), "wg-allowed", "`AllowedIPs` of tunnel `a` leave out `x`", "dropped")
+
+    assert carried_findings([note]) == [
+        Finding("AllowedIPs", "warning", "a.conf:7:1: `AllowedIPs` of tunnel `a` leave out `x`; dropped")
+    ]
+    assert [one.level for one in carried_findings([])] == ["ok"]

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from pointsman.model.problem import Invalid, Place, Problem
-from pointsman.node.boot import whole
 from pointsman.node.config import Node, read_node
+from pointsman.node.files import named
 from pointsman.node.findings import Finding
 from pointsman.node.identity import gateway_findings, judge
 from pointsman.system.certificates import authority, issue
@@ -28,11 +28,19 @@ DOCUMENT = {
     "gateways": [{"name": "a", "address": "192.0.2.21", **GATEWAY}, {"name": "b", "address": "192.0.2.22", **GATEWAY}],
 }
 
+POLICY = """
+apiVersion: pointsman/v1
+kind: Policy
+metadata: {name: test}
+profiles: [{name: plain, encryption: none}]
+rules: [{name: all, when: 'request.method == "GET"', profile: plain}]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Write a node file and the files by which it asks two gateways."""
-    texts = {"ca.crt": CA.certificate, "node.crt": OWN.certificate, "node.key": OWN.key}
+    texts = {"ca.crt": CA.certificate, "node.crt": OWN.certificate, "node.key": OWN.key, "policy.yaml": POLICY}
     for name, text in {**texts, "node.yaml": yaml.safe_dump(DOCUMENT, sort_keys=False)}.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o600)
@@ -72,7 +80,7 @@ def test_a_file_of_two_gateways_is_told_once_with_both(folder: Path) -> None:
     assert [one.problem for one in judge(node(folder), NOW)] == [Problem(at(folder, "key"), "unreadable", what)]
     assert gateway_findings(node(folder), NOW) == [Finding("gateway files", "problem", what)]
     with pytest.raises(Invalid) as invalid:
-        whole(node(folder), folder / "node.yaml")
+        named(node(folder), folder / "kept.json")
     assert invalid.value.problems == (Problem(at(folder, "key"), "unreadable", what),)
 
 
@@ -81,7 +89,7 @@ def test_what_is_unusable_keeps_the_agent_from_starting_with_all_else_that_does(
     (folder / "node.yaml").write_text(yaml.safe_dump({**DOCUMENT, "tunnels": tunnels}, sort_keys=False))
     (folder / "ca.crt").write_text("none")
     with pytest.raises(Invalid) as invalid:
-        whole(node(folder), folder / "node.yaml")
+        named(node(folder), folder / "kept.json")
 
     assert sorted(problem.label for problem in invalid.value.problems) == ["no-certificate", "pool-file"]
     assert at(folder, "ca") in [problem.place for problem in invalid.value.problems]
@@ -91,7 +99,7 @@ def test_what_the_gateway_will_not_have_is_told_and_does_not_keep_the_agent_from
     server = issue(CA, "n", server=True, days=90)
     (folder / "node.crt").write_text(server.certificate)
     (folder / "node.key").write_text(server.key)
-    pool, told = whole(node(folder), folder / "node.yaml")
+    pool, _, told = named(node(folder), folder / "kept.json")
 
     assert [supply.entry.name for supply in pool.supplies] == ["direct"]
     assert [problem.label for problem in told] == ["wrong-usage", "not-a-node"]

@@ -170,6 +170,53 @@ def test_a_refusal_says_what_its_author_did(text: str, what: str) -> None:
     assert conditions().compile(text).troubles[0].what == what
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "what", "hint"),
+    [
+        ("user.name == 3", 10, "`==` cannot be applied to a text and a number", "a text is written in quotes"),
+        ('user.staff == "true"', 11, "`==` cannot be applied to a boolean and a text", "without quotes"),
+        ('user.name in "ann"', 10, "`in` cannot be applied to a text and a text", 'a list follows `in`: `["a", "b"]`'),
+        ('user.groups in ["a"]', 12, "`in` cannot be applied to a list and a list", 'write `"a" in list`'),
+        ('user.groups == "a"', 12, "`==` cannot be applied to a list and a text", 'write `"a" in list`'),
+        ("user.name in [1]", 10, "`in` cannot be applied to a text and a list", "a number without"),
+        ('user.age.startsWith("3")', 0, "`startsWith` cannot be applied to a number and a text", "is for texts"),
+        ('user.age + "1" == "2"', 9, "`+` cannot be applied to a number and a text", "conditions do not calculate"),
+        ("user.age > 1.5", 9, "`>` cannot be applied to a number and a fraction", "a whole number"),
+        ("user.name == null", 10, "`==` cannot be applied to a text and null", "`absent:`"),
+        ("user.name && user.staff", 10, "`&&` cannot be applied to a text and a boolean", "compare a text"),
+        ("!user.age", 0, "`!` cannot be applied to a number", "compare a text, number or list with a value"),
+        ("user.age", 0, "`user.age` is a number, not a condition", "compare it with a value"),
+        ('user.name = "x"', 10, "`=` is not an operator", "write `==`"),
+        ('user.name="x"', 9, "`=` is not an operator", "write `==`"),
+        ("user.age =3", 9, "`=` is not an operator", "write `==`"),
+        ("user.age => 3", 9, "`=>` is not an operator", "write `>=`"),
+        ("user.age <> 3", 9, "`<>` is not an operator", "write `!=`"),
+        ("user.staff and user.staff", 11, "`and` is not an operator", "write `&&`"),
+        ("user.staff OR user.staff", 11, "`OR` is not an operator", "write `||`"),
+        ("user.staff & user.staff", 11, "`&` is not an operator", "write `&&`"),
+        ("not user.staff", 0, "`not` is not an operator", "write `!`"),
+        ("not(user.staff)", 0, "`not` is not an operator", "write `!`"),
+        ('user.name not in ["a"]', 10, "`not` is not an operator", "write `!(a in […])`"),
+        ('user.name.startWith("x")', 0, "unknown function `startWith`", "did you mean `startsWith`?"),
+        ('startsWith(user.name, "x")', 0, "`startsWith` cannot be called like this", "`a.startsWith(…)`"),
+        ('user.name.contains("a", "b")', 0, "`contains` cannot be called like this", "it takes one value"),
+        ('user.name.equals("a")', 0, "unknown function `equals`", "write `==`"),
+        ("user.name == ann", 13, "unknown attribute `ann`", 'a text is written in quotes: `"ann"`'),
+        ("user.staff == True", 14, "unknown attribute `True`", "write `true`"),
+        ('user.name in ("a", "b")', 17, "is not CEL: `,` is not expected here", 'a list is written `["a", "b"]`'),
+        ("user.name == \u201cann\u201d", 13, "is not CEL: `\u201c` has no meaning here", "straight quotes"),
+        ("destination.address.within(198.51.100.0/24)", 33, "is not CEL: `.100` is not expected here", "in quotes"),
+        ("(user.staff", 11, "is not CEL: the condition ends too early", "a `(` is not closed"),
+        ("user.staff)", 10, "is not CEL: `)` is not expected here", "nothing opens it"),
+    ],
+)
+def test_a_common_mistake_is_named_with_what_to_write_instead(text: str, at: int, what: str, hint: str) -> None:
+    [trouble] = conditions().compile(text).troubles
+
+    assert (trouble.offset, trouble.what) == (at, what)
+    assert hint in trouble.hint
+
+
 def test_two_troubles_in_one_condition_are_both_told() -> None:
     assert troubles('size(user.name) > 3 || operation == "raed"') == [(0, "not-boolean-form"), (36, "never-holds")]
 

@@ -162,3 +162,61 @@ def test_a_key_that_is_no_text_is_refused() -> None:
 
 def test_broken_yaml_is_reported_with_its_place() -> None:
     assert first(b"a: [1, 2\nb: 3\n")[::2] == (2, "yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "what", "hint"),
+    [
+        ("hosts: [*.x.example]\n", (1, 9), "`*` without quotes begins an alias", "quote it: '*.x.example'"),
+        ("hosts:\n  - *.x.example\n", (2, 5), "`*` without quotes begins an alias", "quote it: '*.x.example'"),
+        ("hosts:\n  - *\n", (2, 5), "`*` without quotes begins an alias", "quote it: '*'"),
+        ("a: *x\n", (1, 4), "`*x` is not defined", "quote it if it is a text: '*x'"),
+        ("- {when: !a && b}\n", (1, 13), "`&` without quotes begins an anchor", "quote it: '!a && b'"),
+        ("- {when: a ? b : c}\n", (1, 16), "`:` stands in a text without quotes", "quote it: 'a ? b : c'"),
+        ("- when: a ? b : c\n", (1, 15), "`:` with a space stands in a text", "quote it: 'a ? b : c'"),
+        ("when: u == 'a: b' # x\n", (1, 14), "`:` with a space stands in a text", "quote it: 'u == ''a: b'''"),
+        (
+            "- {when: f(a, 'b') ? c : d}\n",
+            (1, 18),
+            "the text goes on after its closing quote",
+            "put the whole value in quotes",
+        ),
+        ("a: @x\n", (1, 4), "a text cannot begin with `@`", "quote it: '@x'"),
+        ("a: [%x, y]\n", (1, 5), "a text cannot begin with `%`", "quote it: '%x'"),
+        ("a: , x\n", (1, 4), "a text cannot begin with `,`", "quote it: ', x'"),
+        ("a: - b\n", (1, 4), "a list cannot begin behind its key", "on a line of its own"),
+        ("a: [b] c\n", (1, 8), "`c` is not expected here", "put the whole value in quotes"),
+        ("a: {b: ::c}\n", (1, 8), "a text cannot begin with `:`", "quote it: '::c'"),
+        ("a: {b: c:, d: e}\n", (1, 9), "`:` stands in a text without quotes", "quote it: 'c:'"),
+        ("a: !b!c x\n", (1, 4), "`!` without quotes begins a tag", "quote it: '!b!c x'"),
+        ("a: `x`\n", (1, 4), "a text cannot begin with ```", "quote it: '`x`'"),
+        ("a: >x\n", (1, 4), "`>` begins a text of several lines", "quote it: '>x'"),
+        ("key:value\n", (1, 1), "found the text `key:value`", "a space is due after `key:`"),
+        ("a: 1\nkey:value\n", (2, 4), "a space is missing after `:`", "a space is due after `key:`"),
+        ("a:\n  - key:value\n    b: 1\n", (2, 8), "a space is missing after `:`", "a space is due after `key:`"),
+        ("a: 1\nword\n", (2, 1), "`word` is no `key: value`", "a key and `:` come first"),
+        ('when: "a" in groups\n', (1, 11), "the text goes on after its closing quote", "quote it: '\"a\" in groups'"),
+        ('- {when: "a" in groups}\n', (1, 14), "the text goes on after its closing quote", "put the whole value"),
+        ("a: 'it's'\n", (1, 8), "the text goes on after its closing quote", "is doubled: `''`"),
+        ('a: {b: "x" c: y}\n', (1, 12), "`,` is missing before `c`", "parted by `,`"),
+        ('a: "x\nb: 1\n', (1, 4), "a quote that opens here is never closed", "close it"),
+        ("a: [x\nb: 1\n", (2, 1), "`]` is missing before this", "`[` opens at line 1, column 4"),
+        ("a: {b: [x}\n", (1, 10), "`]` is missing before this", "`[` opens at line 1, column 8"),
+        ("a:\n\tb: 1\n", (2, 1), "a tab cannot indent", "indent with spaces"),
+        ("- name: a\n when: b\n", (2, 2), "this is indented unlike what it belongs to", "begin at one column"),
+    ],
+)
+def test_a_common_slip_is_named_in_plain_words_with_what_to_write(
+    text: str, at: tuple[int, int], what: str, hint: str
+) -> None:
+    problem = refused(text.encode())[-1]
+
+    assert (problem.place.line, problem.place.column) == at
+    assert what in problem.what
+    assert hint in problem.hint
+
+
+def test_a_tag_is_told_apart_from_a_text_that_begins_like_one() -> None:
+    [problem] = read(b"when: !user.staff\n", "p.yaml").problems
+
+    assert (problem.label, problem.hint) == ("tag", "quote a text that begins with `!`; tags have no use here")

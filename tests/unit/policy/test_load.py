@@ -386,3 +386,13 @@ def test_the_examples_load() -> None:
         ("payment-calls", "payments"),
         ("default", None),
     ]
+
+
+def test_a_key_without_the_space_after_it_is_told_as_such() -> None:
+    text = b"apiVersion: pointsman/v1\nkind: Policy\nmetadata: {name:x}\nrules:\n  - name:a\n"
+
+    with pytest.raises(Invalid) as caught:
+        load(text, "p.yaml", lambda name: b"")
+
+    hints = [(problem.place.line, problem.hint) for problem in caught.value.problems if problem.hint]
+    assert hints == [(3, "a space is due after `name:`"), (5, "a space is due after `name:`")]

@@ -47,14 +47,20 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
     labels = found(
         Entry("a", Kind.WIREGUARD, Level.NONE, file="missing.conf"),
         Entry("b", Kind.WIREGUARD, Level.NONE, file="bad.conf"),
-        Entry("b", Kind.DIRECT, Level.NONE, device="eth0"),
-        Entry("../c", Kind.DIRECT, Level.NONE, device="eth0"),
-        Entry("d", Kind.DIRECT, Level.NONE),
-        Entry("e", Kind.OPENVPN, Level.NONE),
+        Entry("c", Kind.DIRECT, Level.STRONG, device="eth0"),
     )
 
-    assert sorted({label for label, _ in labels}) == [
-        *("pool-duplicate", "pool-entry", "pool-file", "wg-hook", "wg-missing", "wg-section"),
-    ]
-    assert [label for label, _ in labels].count("pool-entry") == 3
+    assert sorted({label for label, _ in labels}) == ["pool-file", "pool-level", "wg-hook", "wg-missing", "wg-section"]
+    assert ("pool-file", "node.yaml:3:1") in labels
     assert ("wg-hook", "bad.conf:2:1") in labels
+
+
+def test_a_supply_knows_where_its_file_says_what_it_takes() -> None:
+    entries = (
+        Entry("wg", Kind.WIREGUARD, Level.STRONG, file="wg.conf"),
+        Entry("vpn", Kind.OPENVPN, Level.ENCRYPTED, file="c.ovpn"),
+    )
+
+    pool = load_pool([(entry, HERE) for entry in entries], read)
+
+    assert [supply.allowed for supply in pool.supplies] == [Place("wg.conf", 7, 1), Place()]

@@ -1,16 +1,17 @@
-"""The tunnels that a node file declares itself: what is said of each, and what is wrong with it."""
+"""The tunnels of a node file: what each entry declares, and what is wrong with it."""
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from pointsman.model.problem import Problem, did_you_mean
+from pointsman.model.problem import Place, Problem, did_you_mean
 from pointsman.model.profile import Level
 from pointsman.model.tunnel import Entry, Kind
 from pointsman.node.offers import Told, rate_problems
+from pointsman.policy import node as values
 from pointsman.policy.document import Document
 from pointsman.policy.profiles import bandwidth
 
@@ -19,6 +20,8 @@ Name = Annotated[StrictStr, Field(pattern=NAME)]
 
 
 class Offer(BaseModel):
+    """One entry as it is written."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
@@ -35,7 +38,7 @@ class Offer(BaseModel):
 
 
 def entry(offer: Offer, folder: Path) -> Entry:
-    """Return the entry of the pool. Relative paths count from `folder`."""
+    """Return the entry of the model. Relative paths count from `folder`."""
     return Entry(
         name=offer.name,
         kind=Kind(offer.kind),
@@ -51,11 +54,34 @@ def entry(offer: Offer, folder: Path) -> Entry:
     )
 
 
-def tunnel_problems(document: Document, offers: Sequence[Offer], uplinks: Sequence[str]) -> Iterator[Problem]:
-    """Yield what is wrong with the tunnels, each at its place."""
-    names = [offer.name for offer in offers]
-    for i, offer in enumerate(offers):
-        if offer.name in names[:i]:
+def place_of(document: Document, at: int) -> Place:
+    """Return where an entry names its file; where it names none, where it begins."""
+    return document.find("tunnels", at, "file")
+
+
+def offers_in(document: Document) -> dict[int, Offer]:
+    """Return the entries that have the right form, each by its position, however broken the rest of the file is."""
+    listed = document.node("tunnels")
+    found = {}
+    for i, item in enumerate(listed.items if isinstance(listed, values.Sequence) else ()):
+        try:
+            found[i] = Offer.model_validate(values.plain(item))
+        except ValidationError:
+            continue
+    return found
+
+
+def with_sources(document: Document, offers: Mapping[int, Offer], folder: Path) -> tuple[tuple[Entry, Place], ...]:
+    """Return the entries that say what they are made from, with their places."""
+    made = ((entry(offer, folder), place_of(document, i)) for i, offer in offers.items())
+    return tuple((one, where) for one, where in made if (one.device if one.kind is Kind.DIRECT else one.file))
+
+
+def entry_problems(document: Document, offers: Mapping[int, Offer], uplinks: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with entries of the right form."""
+    for i, offer in offers.items():
+        before = [other for at, other in offers.items() if at < i]
+        if offer.name in [other.name for other in before]:
             yield Problem(
                 document.find("tunnels", i, "name"), "duplicate-name", f"tunnel `{offer.name}` is declared twice"
             )
@@ -72,11 +98,17 @@ def tunnel_problems(document: Document, offers: Sequence[Offer], uplinks: Sequen
                 f"device `{offer.device}` is not an uplink",
                 hint,
             )
+        if offer.kind == "direct" and offer.file:
+            what = f"direct tunnel `{offer.name}` takes no `file`"
+            yield Problem(document.find("tunnels", i, "file"), "unknown-field", what, "it leaves by its `device`")
+        if offer.kind != "direct" and offer.device:
+            what = f"tunnel `{offer.name}` takes no `device`"
+            yield Problem(document.find("tunnels", i, "device"), "unknown-field", what, "its link is made for it")
         if offer.kind != "direct" and not offer.file:
             hint = "name the wg-quick or .ovpn file"
             yield Problem(document.find("tunnels", i), "missing-field", f"tunnel `{offer.name}` has no `file`", hint)
         yield from rate_problems(document, offer.rate, "tunnels", i)
-        if offer.rate and offer.device in [other.device for other in offers[:i] if other.rate and other.device]:
+        if offer.rate and offer.device in [other.device for other in before if other.rate and other.device]:
             what, hint = (
                 f"device `{offer.device}` has a rate already",
                 "a device has one set of queues: give one entry a rate",
