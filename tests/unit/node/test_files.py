@@ -168,6 +168,6 @@ def test_a_policy_that_was_applied_before_goes_on_and_is_no_problem(tmp_path: Pa
     applied.keep(tmp_path / "kept.json", source)
     world(tmp_path, policy="")
 
-    _, (_, policy, warning) = files.named(files.own(config), tmp_path / "kept.json")
+    _, (_, policy, warning), _ = files.named(files.own(config), tmp_path / "kept.json")
 
     assert (policy.name, "goes on" in warning) == ("test", True)
