@@ -92,7 +92,7 @@ def test_counters_are_carried_over_and_removal_leaves_nothing(bench, open_spec: 
     bench.probe("udp4")
     bench.on(bench.host, "nft", "-f", "-", given=guard_text(open_spec, {"refused_other": (5, 260)}))
 
-    assert bench.counters() == {"refused_other": 5}
+    assert bench.counters()["refused_other"] == 5
     bench.on(bench.host, "nft", "-f", "-", given=removal_text())
     bench.on(bench.host, "nft", "-f", "-", given=removal_text())
     assert bench.on(bench.host, "nft", "list", "ruleset").split() == ["table", "inet", "theirs", "{", "}"]

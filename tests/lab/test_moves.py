@@ -1,5 +1,6 @@
 """A profile moves while its tunnels are well: what is on the old one is kept, drained or reset, as the profile says."""
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -80,3 +81,27 @@ def test_connections_on_a_tunnel_that_was_left_end_when_their_profile_says(host:
         assert open_on(host, marks["keep"])
         assert witness.leaked() == 0
     until(lambda: not open_on(host, marks["keep"]), "what is kept ends when its users do")
+
+
+@pytest.mark.slow
+def test_what_runs_on_a_tunnel_that_is_not_what_the_profile_asks_for_any_more_ends_and_is_no_misroute(
+    host: Steered, witness: Witness
+) -> None:
+    until(lambda: len(carriers(host)) == 1, "all are on one tunnel")
+    (standing,) = carriers(host)
+    other = "wg-a" if standing == "wg-b" else "wg-b"
+    mark = next(p["mark"] for p in instance.agent_status(host.lab)["profiles"] if p["name"] == "keep")
+    argv = ["curl", "-4", "-s", "-o", "/dev/null", "--limit-rate", "100k", f"http://{HOSTS['keep']}/big?bytes={SIZE}"]
+    stream = subprocess.Popen(on.command(host.lab, world.INSTANCE, argv, uid=1000))
+    try:
+        until(lambda: open_on(host, mark), "the stream flows")
+        (host.lab.node / "other.yaml").write_text(policy([other]))
+        host.tell("policy", "apply", str(host.lab.node / "other.yaml"))
+
+        until(lambda: not open_on(host, mark), "the stream has ended", within=4)
+    finally:
+        stream.kill()
+        stream.wait()
+    told = json.loads(host.run("pointsman", "verify", "--since", "20s", "--json").stdout)
+    assert told["misrouted"] == {}
+    assert witness.leaked() == 0

@@ -33,7 +33,7 @@ class _Form(BaseModel):
 class Expected(_Form):
     profile: StrictStr | None = None
     deny: Literal[True] | None = None
-    status: Literal[400, 421, 503] | None = None
+    status: Literal[400, 421] | None = None
     rule: StrictStr | None = None
 
 
@@ -117,7 +117,7 @@ def _run(case: Case, compiled: Compiled, place: Place) -> Outcome:
         nobody = unheld(decision, request, compiled.policy, context.facts, case.claims or {})
     match decision:
         case Permit(_, rule) if nobody:
-            decided = {"deny": "true", "rule": rule} if request.protocol == "tcp" else {"status": "503", "rule": rule}
+            decided = {"deny": "true", "rule": rule}
         case Permit(profile, rule):
             decided = {"profile": profile, "rule": rule}
         case Deny(rule):

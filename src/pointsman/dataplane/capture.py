@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from pointsman.dataplane.flows import REFUSED, Walk
 from pointsman.dataplane.nftables import Chain, braced, comment, ports
-from pointsman.dataplane.sharing import Shares, by_port
+from pointsman.dataplane.sharing import Shares, by_family
 from pointsman.model.diagram import Leaf, Node
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.policy import Destination, Ports
@@ -79,7 +79,10 @@ def _shared(shares: Shares, names: dict[str, str]) -> tuple[list[Chain], dict[st
     """Return the chains that share connections among lanes, and by cluster the chain that its flows go to first."""
     chains, first = [], dict(names)
     for number, parts in enumerate(shares.values()):
-        chain = Chain(f"shared{number}", (by_port((names.get(lane.cluster, REFUSED), part) for lane, part in parts),))
+        chain = Chain(
+            f"shared{number}",
+            (*by_family(parts, lambda lane: names.get(lane.cluster, REFUSED)), f"goto {REFUSED}"),
+        )
         chains.append(chain)
         first |= {lane.cluster: chain.name for lane, _ in parts}
     return chains, first

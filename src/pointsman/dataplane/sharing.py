@@ -4,7 +4,7 @@ A hash decides, in the proxy of the client's address and port, in the kernel, fo
 requests of one connection leave by one lane.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from pointsman.dataplane.envoy import Json, Object, extension, typed
@@ -29,6 +29,22 @@ def by_connection(parts: Iterable[tuple[Object, int]]) -> Object:
         for below, (outcome, _) in reversed(list(zip(weights, others, strict=False)))
     ]
     return {"matcher": {"matcher_list": {"matchers": entries}, "on_no_match": first}}
+
+
+def by_family(parts: Iterable[tuple[Lane, int]], chain: Callable[[Lane], str]) -> tuple[str, ...]:
+    """Return the rules that share plain TCP flows, each family among the lanes that have an address of it."""
+    shares = tuple(parts)
+    families = {
+        name: [one for one in shares if any((":" in source) == six for source in one[0].sources)]
+        for name, six in (("ipv4", False), ("ipv6", True))
+    }
+    if all(len(found) == len(shares) for found in families.values()):
+        return (by_port((chain(lane), part) for lane, part in shares),)
+    return tuple(
+        f"meta nfproto {name} {by_port((chain(lane), part) for lane, part in found)}"
+        for name, found in families.items()
+        if found
+    )
 
 
 def by_port(parts: Iterable[tuple[str, int]]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pointsman.model.policy import Policy
 from pointsman.model.tunnel import Kind, Lane, Lease, State, Tunnel
 from pointsman.node.apply import Host
-from pointsman.node.draining import drained
+from pointsman.node.draining import drained, unfit_lanes
 from pointsman.node.plan import Plan
 from pointsman.tunnels.health import Pulse
-from pointsman.tunnels.moves import Standing, standings
+from pointsman.tunnels.moves import Standing, resting, standings, well_since
 
 
 class Moving:
@@ -23,6 +23,7 @@ class Moving:
         self._host = host
         self._standings = {name: Standing(tunnel, now) for name, tunnel in stays.items()}
         self._carrying: dict[str, tuple[str, ...]] = {}
+        self._well: Mapping[str, float] = {}
         self.draining: Mapping[Lane, float] = draining
 
     def stands(
@@ -41,6 +42,11 @@ class Moving:
         self._standings = {name: one for name, one in found.items() if ready or name in self._standings}
         return {name: standing.tunnel for name, standing in self._standings.items()}
 
+    def rests(self, policy: Policy, tunnels: Iterable[Tunnel], now: float) -> dict[str, frozenset[str]]:
+        """Return by profile the tunnels that it is too early to share with again."""
+        self._well = well_since(tunnels, self._well, now)
+        return resting(policy.profiles, self._well, now)
+
     def old(self, lanes: Iterable[Lane], now: float) -> tuple[Lane, ...]:
         """Return those of these lanes whose time is not over."""
         return tuple(lane for lane in lanes if self.draining.get(lane, math.inf) > now)
@@ -58,12 +64,17 @@ class Moving:
         self._carrying = carrying
         return lost
 
-    async def drain(self, before: frozenset[Lane], plan: Plan, policy: Policy, now: float) -> None:
-        """End what is on lanes that were left, when its time is over. `before` are those that were first until now."""
+    async def drain(
+        self, before: frozenset[Lane], plan: Plan, policy: Policy, tunnels: Iterable[Tunnel], now: float
+    ) -> None:
+        """End what is on lanes that were left, when its time is over. `before` are those that were first until now.
+
+        `tunnels` are those of the pool.
+        """
         gone = (lane for lane in plan.lanes if lane not in plan.wanted)
         left = {lane for lane in (*before, *gone) if lane not in plan.first}
         ends = {lane: end for lane, end in self.draining.items() if lane not in plan.first}
-        until = drained(plan.lanes, left, ends, policy.profiles, now)
+        until = drained(plan.lanes, left, ends, policy.profiles, unfit_lanes(plan.lanes, policy, tunnels), now)
         kept = [lane for lane, end in until.items() if end == math.inf]
         over = {lane for lane, end in until.items() if end <= now} | await asyncio.to_thread(self._host.idle, kept)
         await asyncio.to_thread(self._host.end, over)

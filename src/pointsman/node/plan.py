@@ -1,6 +1,6 @@
 """What should be there now: policy, node and tunnels in; lanes, guard, routing and proxy files out. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pointsman.dataplane import entries as entry_ports
@@ -55,6 +55,7 @@ def make_plan(
     draining: Iterable[Lane] = (),
     holdings: Holdings = NOBODY,
     routes: Resource | None = None,
+    rests: Mapping[str, Collection[str]] | None = None,
 ) -> Plan:
     """Return what should be there. `draining` are lanes that requests may still be on.
 
@@ -64,7 +65,7 @@ def make_plan(
     pooled = [profile for profile in policy.profiles if profile.holding is None]
     pool = [tunnel for tunnel in tunnels if tunnel.name not in holdings.gateways]
     by_name = {tunnel.name: tunnel for tunnel in tunnels}
-    assignment = assign(pooled, pool, memory.leases, memory.stays)
+    assignment = assign(pooled, pool, memory.leases, memory.stays, rests=rests)
     held = held_lanes(policy, holdings, by_name)
     laid = lay_lanes(assignment.selections, held, by_name, memory.lanes, draining, holdings.spares)
     lanes, ways = laid.every, laid.ways

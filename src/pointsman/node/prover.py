@@ -58,6 +58,7 @@ class Prover:
         self._lanes_changed = time.monotonic()
         self._carried: dict[Pair, frozenset[str]] = {}
         self._suspects: frozenset[bytes] = frozenset()
+        self._doors: set[int] = set()
         self._packets: list[tuple[Lane, str]] = []
         self._base: balance.Reading | None = None
         self._reading: balance.Reading | None = None
@@ -74,7 +75,9 @@ class Prover:
     def turn(self, look: Look) -> None:
         """Look at sockets, records and counters, end what went wrong, and note it."""
         found = connections.standing()
-        sockets = Sockets(found, look.plan.guard.capture.entries)
+        # what came in by an entry that is no more goes on by it
+        self._doors |= {*look.plan.guard.capture.entries}
+        sockets = Sockets(found, self._doors)
         known = self._look_at_sockets(found, sockets, look)
         self._note(self.ledger.read(known, time.monotonic(), self._host.reopen_records))
         if look.open:
@@ -129,7 +132,7 @@ class Prover:
         node = self._node
         freed = {node.proxy_uid, node.tunnel_uid, *node.exempt_uids}
         places = (*plan.guard.resolvers, *plan.guard.gateways)
-        seen = escaped(found, plan.guard.capture.entries, freed, node.inbound, places)
+        seen = escaped(found, self._doors, freed, node.inbound, places)
         here = {address for link in netlink.observe_links() for address in link.addresses} if seen else ()
         again = [one for one in seen if one.handle in self._suspects and one.remote not in here]
         self._suspects = frozenset(one.handle for one in seen)

@@ -46,6 +46,7 @@ class Basis:
     memory: Memory
     old: tuple[Lane, ...]
     holdings: Holdings
+    rests: Mapping[str, frozenset[str]]
 
 
 class Steering:
@@ -95,7 +96,8 @@ class Steering:
         stays = self._moving.stands(policy, pooled, memory.leases, known.pulses, known.ready, now)
         # what drains comes with `old`; its ends are no part of a plan
         numbered = replace(memory, tables=tables, stays=stays, draining={})
-        basis = Basis(known.trees, tunnels, numbered, old, known.holdings)
+        rests = self._moving.rests(policy, pooled, now)
+        basis = Basis(known.trees, tunnels, numbered, old, known.holdings, rests)
         before, plan = self.plan, self.plan
         if plan is None or basis != self._basis:
             plan = await self._work_out(basis, plan.envoy.routes if lanes_only and plan is not None else None)
@@ -103,7 +105,7 @@ class Steering:
         glass = max(0, int((plan.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
         await asyncio.to_thread(self._host.cut, lost)  # and what came there since
-        await self._moving.drain(before.first if before else frozenset(), plan, policy, now)
+        await self._moving.drain(before.first if before else frozenset(), plan, policy, pooled, now)
         self._remember(replace(plan.memory, draining=self._moving.draining))
         self._tell(before, plan)
         self.plan, self.lanes = plan, plan.lanes
@@ -121,14 +123,21 @@ class Steering:
             basis.old,
             basis.holdings,
             routes,
+            basis.rests,
         )
 
     def _tell(self, before: Plan | None, plan: Plan) -> None:
-        were = before.ways if before else {}
-        for name, way in plan.ways.items():
-            if were.get(name) != way:
-                tunnel = way.tunnel if isinstance(way, Lane) else ""
-                self._log.event("profile moved", profile=name, tunnel=tunnel or "none", why="" if tunnel else str(way))
+        were = _ways(before) if before else {}
+        for name, on in _ways(plan).items():
+            if were.get(name) != on:
+                why = "" if on else str(plan.ways[name])
+                self._log.event("profile moved", profile=name, tunnel=", ".join(on) or "none", why=why)
+
+
+def _ways(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return by profile its tunnel, or those that share its connections, none where it has none."""
+    alone = {name: (way.tunnel,) if isinstance(way, Lane) else () for name, way in plan.ways.items()}
+    return alone | {name: tuple(lane.tunnel for lane, _ in parts) for name, parts in plan.shares.items()}
 
 
 def settings(node: Node, paths: Paths) -> Settings:

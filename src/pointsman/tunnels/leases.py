@@ -1,6 +1,6 @@
 """Who holds which dedicated tunnel. A leased tunnel has one holder, a profile, and nobody else may use it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pointsman.model.profile import OnFailure, Profile
@@ -22,10 +22,12 @@ def assign(
     leases: Iterable[Lease],
     stays: Mapping[str, str] | None = None,
     latency: Mapping[str, float] | None = None,
+    rests: Mapping[str, Collection[str]] | None = None,
 ) -> Assignment:
     """Give every profile its tunnel; dedicated profiles choose first, in order of name.
 
-    `stays` are by profile the tunnels that they are on, `latency` is in seconds by tunnel. A lease that still fits
+    `stays` are by profile the tunnels that they are on, `rests` those that it is too early to share with again;
+    `latency` is in seconds by tunnel. A lease that still fits
     stays, also while its tunnel is down: a short outage must not hand a dedicated tunnel to somebody else. Only a
     holder with `onFailure: next` gives up a tunnel that is down.
     """
@@ -34,7 +36,8 @@ def assign(
     held = list(_kept(wanted, offered, leases))
     selections: dict[str, Selection] = {}
     for profile in wanted:
-        selection = select(profile, offered, held, profile.name, (stays or {}).get(profile.name, ""), latency)
+        on, early = (stays or {}).get(profile.name, ""), (rests or {}).get(profile.name, ())
+        selection = select(profile, offered, held, profile.name, on, latency, early)
         selections[profile.name] = selection
         lease = Lease(selection.tunnel, profile.name) if isinstance(selection, Chosen) else None
         if lease and profile.dedicated and lease not in held:

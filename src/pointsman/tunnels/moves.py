@@ -4,6 +4,7 @@ From a dead tunnel it goes at once. To a better one it goes only after that has 
 no sooner than `CALM` after its last move: tunnels that flap move nobody.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,30 @@ def stand(
     if now >= max(since + wait, standing.since + CALM):
         return Standing(wish.tunnel, now)
     return replace(standing, rival=wish.tunnel, rival_since=since)
+
+
+def well_since(tunnels: Iterable[Tunnel], before: Mapping[str, float], now: float) -> dict[str, float]:
+    """Return since when each tunnel that was ever up is so without a break: infinity for one that is not now."""
+    found = dict(before)
+    for tunnel in tunnels:
+        if tunnel.state is not State.UP:
+            found |= {tunnel.name: math.inf} if tunnel.name in before else {}
+        elif found.setdefault(tunnel.name, -math.inf) == math.inf:
+            found[tunnel.name] = now
+    return found
+
+
+def resting(profiles: Iterable[Profile], well: Mapping[str, float], now: float) -> dict[str, frozenset[str]]:
+    """Return by profile the tunnels that came back too short a time ago to share its connections again."""
+    return {
+        profile.name: frozenset(
+            name
+            for name, since in well.items()
+            if since > -math.inf and (profile.fail_back is None or now < since + profile.fail_back)
+        )
+        for profile in profiles
+        if profile.shared
+    }
 
 
 def _wait(

@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import overload
@@ -100,6 +100,7 @@ def select(
     flow: str,
     stays: str = "",
     latency: Mapping[str, float] | None = None,
+    rests: Collection[str] = (),
 ) -> Selection:
     """Choose the tunnel that comes first by what the profile says and raises no objection.
 
@@ -108,7 +109,8 @@ def select(
     answer, and one tunnel coming or going moves no flow of another. The tunnel that `stays` comes first as long as it
     carries. `latency` is in seconds, by tunnel. A profile with `onFailure: block` stays with its first choice while
     that is down; with `next` it takes the next tunnel that is up, and a degraded one where none is. One that is
-    `weighted` or `spread` and neither dedicated nor blocks shares its connections among those that are up.
+    `weighted` or `spread` and neither dedicated nor blocks shares its connections among those that are up; tunnels in
+    `rests`, which have just come back, only where there is no other.
     """
     held, offered = tuple(leases), tuple(tunnels)
     rank = _ranked(profile, flow, latency or {})
@@ -121,9 +123,10 @@ def select(
         order += heapq.nsmallest(AHEAD + 1 - len(order), (t for t in free if t.state is State.DEGRADED), key=rank)
     names = [tunnel.name for tunnel in order]
     able = frozenset(tunnel.name for tunnel in free)
-    shares = _shares(profile, up, rank)
-    if stays in (dict(shares) or able):
-        names = [stays, *(name for name in names if name != stays)]
+    sharing = heapq.nsmallest(SHARING, [t for t in up if t.name not in rests] or up, key=rank) if profile.shared else []
+    first = [tunnel.name for tunnel in sharing]
+    names = list(dict.fromkeys((*([stays] if stays in (first or able) else ()), *first, *names)))
+    shares = _shares(profile, sharing) if len(sharing) > 1 else ()
     best, *then = names or [""]
 
     def rejected() -> Iterator[Rejected]:
@@ -138,13 +141,10 @@ def select(
     return Chosen(best, Rejections(rejected), tuple(then[:AHEAD]), shares, able)
 
 
-def _shares(
-    profile: Profile, up: Iterable[Tunnel], rank: Callable[[Tunnel], tuple[float | str, ...]]
-) -> tuple[tuple[str, int], ...]:
-    """Return the tunnels that share a profile's connections, in order of name, none where it is on one alone."""
+def _shares(profile: Profile, sharing: Iterable[Tunnel]) -> tuple[tuple[str, int], ...]:
+    """Return the tunnels that share a profile's connections with their weights, in order of name."""
     even = profile.choose is Choose.SPREAD
-    found = heapq.nsmallest(SHARING, up, key=rank) if profile.shared else []
-    return tuple(sorted((one.name, 1 if even else one.weight) for one in found)) if len(found) > 1 else ()
+    return tuple(sorted((one.name, 1 if even else one.weight) for one in sharing))
 
 
 def unfit(tunnel: Tunnel, profile: Profile, leases: tuple[Lease, ...]) -> tuple[Objection, ...]:

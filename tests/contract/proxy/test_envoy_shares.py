@@ -45,7 +45,7 @@ def test_connections_are_shared_by_weight_and_all_requests_of_one_leave_by_one_l
 
 def test_the_record_names_the_lane_that_was_used(lab: Lab, standing: Proxy) -> None:
     with connected(lab, ADDRESS, 80) as client:
-        source = client.ask("/?record", host=HOST).json()["source"]
+        source = client.ask("/recorded", host=HOST).json()["source"]
 
-    record = standing.record(path="/")
+    record = standing.record(path="/recorded")
     assert record["lane"] == (LANES[0] if source == FAST[0] else OTHER).cluster

@@ -30,13 +30,13 @@ def test_a_holders_profile_without_a_holder_is_a_refusal(tmp_path: Path) -> None
     asked = "{name: a, url: 'http://records.example/patients/7', claims: {%s}, expect: {%s}}"
     ada = asked % ("role: admin, sub: ada", "profile: vault")
     nobody = asked % ("role: admin", "profile: vault")
-    refused = asked % ("role: admin", "status: 503, rule: admin-confidential")
-    why = "status 503, rule admin-confidential (nobody is known whose tunnel it could be, no user is proven)"
+    refused = asked % ("role: admin", "deny: true, rule: admin-confidential")
+    why = "deny true, rule admin-confidential (nobody is known whose tunnel it could be, no user is proven)"
 
     assert outcomes(tmp_path, ada, nobody, refused) == [
         ("profile vault", "profile vault, rule admin-confidential", True),
         ("profile vault", why, False),
-        ("status 503, rule admin-confidential", why, True),
+        ("deny true, rule admin-confidential", why, True),
     ]
 
 

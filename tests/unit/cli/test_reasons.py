@@ -61,7 +61,9 @@ def told(folder: Path, method: str, policy: str = "", node: Path | None = None) 
 
 
 @contextmanager
-def agent(folder: Path, states: Mapping[str, str], ways: Mapping[str, tuple[str, list[str]]]) -> Iterator[None]:
+def agent(
+    folder: Path, states: Mapping[str, str], ways: Mapping[str, tuple[str, list[str]]], state: str = "open"
+) -> Iterator[None]:
     """Answer as an agent that has tunnels in these states, and has decided on these ways."""
     constant = {"kind": "direct", "level": "none", "labels": {}, "device": "eth0", "sources": [], "table": 0, "mtu": 0}
     tunnels = [
@@ -69,7 +71,7 @@ def agent(folder: Path, states: Mapping[str, str], ways: Mapping[str, tuple[str,
         for name, state in states.items()
     ]
     profiles = [{"name": name, "tunnel": tunnel, "why": why} for name, (tunnel, why) in ways.items()]
-    status: dict[str, Any] = {"names": [], "tunnels": tunnels, "profiles": profiles}
+    status: dict[str, Any] = {"state": state, "names": [], "tunnels": tunnels, "profiles": profiles}
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -111,6 +113,13 @@ def test_a_policy_that_is_not_in_force_chooses_among_the_tunnels_of_the_pool_as_
             ["b: `a` comes first", "c: is failed", "d: `a` comes first"],
         )
         assert told(tmp_path, "PUT", "policy.yaml")[0] == "b"
+
+
+def test_where_the_agent_holds_nothing_back_that_is_said_first(tmp_path: Path) -> None:
+    with agent(tmp_path, UP, {"cheap": ("b", []), "heavy": ("b", [])}, "observe"):
+        answer = reasons(Asked("GET", "http://a.example/"), None, "", None, None, tmp_path / "run", 0.0)
+
+    assert answer["assumed"][0] == "the agent only observes: requests leave as if nobody had decided"
 
 
 def test_with_a_node_file_all_of_its_tunnels_count_as_up_whatever_an_agent_says(tmp_path: Path) -> None:

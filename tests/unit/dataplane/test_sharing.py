@@ -1,7 +1,9 @@
 """Shares of connections: the proxy's thresholds and the kernel's ranges hold the same weights."""
 
+from dataclasses import replace
+
 from pointsman.dataplane.capture import compile_capture
-from pointsman.dataplane.sharing import by_connection, by_port
+from pointsman.dataplane.sharing import by_connection, by_family, by_port
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.tunnel import Lane
@@ -40,7 +42,21 @@ def test_plain_flows_of_a_shared_profile_are_shared_and_who_has_no_entry_refuses
     )
 
     chains = {chain.name: chain.rules for chain in capture.chains}
-    (rule,) = chains["shared0"]
+    rule, last = chains["shared0"]
     named = {lines[0].rpartition(":")[2].split()[0]: name for name, lines in chains.items() if name.startswith("lane")}
     assert chains["captured"][-1] == "goto shared0"
+    assert last == "goto refused"
     assert f"0-1 : goto {named['20001']}, 2 : goto {named['20002']}, 3 : goto refused" in rule
+
+
+def test_flows_of_a_family_are_shared_among_the_lanes_that_carry_it() -> None:
+    both = replace(A, sources=("10.0.0.1", "fd00::1"))
+
+    assert [rule.partition(" jhash ")[0] for rule in by_family([(both, 1), (B, 1)], lambda lane: lane.tunnel)] == [
+        "meta nfproto ipv4",
+        "meta nfproto ipv6",
+    ]
+    assert by_family([(both, 1), (B, 1)], lambda lane: lane.tunnel)[1].endswith("mod 1 seed 0x706d vmap { 0 : goto a }")
+    assert len(by_family([(both, 1), (replace(both, tunnel="c"), 1)], lambda lane: lane.tunnel)) == 1
+    (only_four,) = by_family([(A, 1), (B, 1)], lambda lane: lane.tunnel)
+    assert only_four.startswith("meta nfproto ipv4 ")

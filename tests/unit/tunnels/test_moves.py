@@ -1,10 +1,11 @@
+import math
 from dataclasses import replace
 
 import pytest
 
 from pointsman.model.profile import Choose, Level, OnFailure, Profile, Selector
 from pointsman.model.tunnel import State, Tunnel
-from pointsman.tunnels.moves import CALM, Standing, standings
+from pointsman.tunnels.moves import CALM, Standing, resting, standings, well_since
 from tests.unit.tunnels.samples import tunnel
 
 PROFILE = Profile(
@@ -90,3 +91,20 @@ def test_a_faster_tunnel_is_taken_when_it_is_clearly_faster_for_a_while(rival: f
 
 def test_where_nothing_carries_a_profile_stays_where_it_was() -> None:
     assert after(Standing("b", 0.0), (1000.0, (DEAD, replace(B, state=State.FAILED)))) == ["b"]
+
+
+def test_a_tunnel_shares_again_when_it_has_been_well_for_long_enough_and_the_first_time_at_once() -> None:
+    profiles = [
+        Profile(name, Level.STRONG, on_failure=OnFailure.NEXT, choose=Choose.SPREAD, fail_back=back)
+        for name, back in (("soon", 10.0), ("never", None))
+    ]
+    ill, well = tunnel("a", state=State.DEGRADED), tunnel("a")
+    since = well_since([ill, tunnel("b")], {}, 0.0)
+    assert since == {"b": -math.inf}
+
+    since = well_since([well], well_since([ill], well_since([well], since, 1.0), 2.0), 3.0)
+    assert since == {"a": 3.0, "b": -math.inf}
+    assert resting(profiles, since, 12.0) == {"soon": {"a"}, "never": {"a"}}
+    assert resting(profiles, well_since([well], since, 13.0), 13.0) == {"soon": frozenset(), "never": {"a"}}
+    assert resting(profiles, well_since([ill], since, 14.0), 99.0)["soon"] == {"a"}
+    assert resting([Profile("alone", Level.STRONG)], since, 4.0) == {}

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pointsman.model.profile import Choose, Level, OnFailure, Profile, Selector
-from pointsman.model.tunnel import Kind, Lease, State
+from pointsman.model.tunnel import Kind, Lease, State, Tunnel
 from pointsman.tunnels.leases import assign
 from pointsman.tunnels.select import Chosen, NoTunnel, Objection, Rejected, Selection, select
 from tests.unit.tunnels.samples import tunnel
@@ -240,3 +240,19 @@ def test_at_most_eight_share() -> None:
 
     assert isinstance(selection, Chosen)
     assert len(selection.shares) == 8
+
+
+def test_who_shares_is_on_no_tunnel_that_suffers_or_has_just_come_back_while_another_is_up() -> None:
+    profile = Profile("p", Level.STRONG, on_failure=OnFailure.NEXT, choose=Choose.SPREAD)
+    ill, back, well = tunnel("ill", state=State.DEGRADED), tunnel("back"), tunnel("well")
+
+    def chosen(*tunnels: Tunnel, stays: str, rests: tuple[str, ...] = ()) -> tuple[str, tuple[tuple[str, int], ...]]:
+        found = select(profile, tunnels, (), "f", stays, rests=rests)
+        assert isinstance(found, Chosen)
+        return found.tunnel, found.shares
+
+    assert chosen(ill, well, stays="ill") == ("well", ())
+    assert chosen(ill, back, well, stays="back", rests=("back",)) == ("well", ())
+    assert chosen(ill, back, stays="ill", rests=("back",)) == ("back", ())
+    assert chosen(ill, stays="ill") == ("ill", ())
+    assert chosen(back, well, stays="back") == ("back", (("back", 1), ("well", 1)))

@@ -141,7 +141,7 @@ def _pace(bench: Bench) -> float:
 
 def _judged(alone: float, beside: float) -> str:
     # a few milliseconds are the machine's own
-    words = "others go on" if beside < 2 * alone + 30 else "others are held up"
+    words = "others go on" if beside < 3 * alone + 50 else "others are held up"
     return f"{words} ({alone:.0f} and {beside:.0f} ms)"
 
 

@@ -1,7 +1,8 @@
 """A process on the instance that opens connections and sends exact bytes: one JSON line asks, one JSON line answers.
 
 `python -m pointsman.lab.attacks.talker UID`. Asked: `to`, `port`, `protocol`, `segments` (hex), `answers` (how many to
-wait for), `within` (seconds). A segment is sent when something came back for the one before, or after a pause.
+wait for), `within` (seconds). A segment is sent when something came back for the one before, or after a pause, which is
+long where each segment is to have an answer of its own.
 """
 
 import encodings.idna  # noqa: F401 -- a socket loads it late, when the user may not read the interpreter's files
@@ -16,6 +17,7 @@ from typing import Any
 from pointsman.lab.attacks import wire
 
 PAUSE = 0.3
+PATIENCE = 5.0
 AFTER = 0.03
 
 
@@ -27,7 +29,9 @@ def talk(asked: Any) -> dict[str, Any]:
         return {"received": "", "ended": "refused", "why": str(error)}
     with line:
         line.setblocking(False)
-        talked = _Talk(line, asked["protocol"], [bytes.fromhex(segment) for segment in asked["segments"]])
+        segments = [bytes.fromhex(segment) for segment in asked["segments"]]
+        pause = PATIENCE if asked["answers"] == len(segments) else PAUSE
+        talked = _Talk(line, asked["protocol"], segments, pause)
         ended = talked.lead(asked["answers"], time.monotonic() + asked["within"])
     return {"received": bytes(talked.received).hex(), "ended": ended, "why": ""}
 
@@ -35,9 +39,10 @@ def talk(asked: Any) -> dict[str, Any]:
 class _Talk:
     """One connection: what is still to be sent, and what has come."""
 
-    def __init__(self, line: socket.socket, protocol: str, segments: list[bytes]) -> None:
+    def __init__(self, line: socket.socket, protocol: str, segments: list[bytes], pause: float) -> None:
         self._line = line
         self._protocol = protocol
+        self._pause = pause
         self._later = segments[1:]
         self._now = segments[0] if segments else b""
         self._sent_at = time.monotonic()
@@ -75,7 +80,7 @@ class _Talk:
 
     def _next(self) -> None:
         came = len(self.received) > self._known
-        if self._later and not self._now and (came or time.monotonic() - self._sent_at > PAUSE):
+        if self._later and not self._now and (came or time.monotonic() - self._sent_at > self._pause):
             self._known = len(self.received)
             self._now = self._later.pop(0)
             self._sent_at = time.monotonic()
