@@ -72,6 +72,7 @@ def witness(lab: Lab) -> Iterator[watch.Witness]:
     with watch.witness(lab) as found:
         assert found.control() == watch.CONTROL_FRAMES
         yield found
+        assert found.leaked() == 0  # nor while that was taken down which the tests of the file shared
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,14 @@ from pointsman.lab import clients, instance, world
 from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
+from pointsman.lab.watch import Witness
 
 HERE = Path(__file__).parent
 POLICY = HERE / "steering.yaml"
 SHARED = ("198.51.100.83", "2001:db8:2::83")  # all names are served here
 PATIENCE = 30.0
+# Where clients of each kind are answered
+PORTS = {"http1": 80, "http2": 80, "grpc": 50051, "call": 50051, "websocket": 80}
 
 # Becomes the user, says something, and tells what came back until the other side is silent or gone.
 _TALK = """
@@ -136,6 +139,26 @@ def status_of(host: Steered, name: str, *headers: tuple[str, str]) -> int:
     """Ask once on a new connection and return the status; 0 where the connection was refused."""
     with clients.connected(host.lab, SHARED[0], 80) as client:
         return client.ask("/", host=name, headers=list(headers)).status
+
+
+def in_clear(lab: Lab, kind: str, canary: bytes, where: str = "header", path: str = "") -> None:
+    """Have a client of this kind send this once, in the `header` or the `body`, by a profile without encryption."""
+    said = canary.decode()
+    headers, body = ([("x-canary", said)], "") if where == "header" else ([], said)
+    path = path or ("/shop.Store/GetItem" if PORTS[kind] == 50051 else "/upload")
+    with clients.connected(lab, SHARED[0], PORTS[kind], kind) as client:
+        if kind == "websocket":  # its first request opens it, its next ones are texts
+            client.ask("/ws", host="public.example", headers=headers)
+        answer = client.ask(path, host="public.example", method="POST", headers=headers, body=body)
+    assert (answer.status, answer.error) in ((200, ""), (101, ""), (0, ""))
+
+
+def seen_in_clear(host: Steered, witness: Witness, *kinds: str, path: str = "") -> int:
+    """Return how many frames the witness sees where each kind of client may send one in the clear."""
+    before = witness.controls()
+    for kind in kinds:
+        in_clear(host.lab, kind, witness.own, path=path)
+    return witness.controls() - before
 
 
 def routes(host: Steered) -> str:

@@ -1,4 +1,8 @@
-"""Large bodies pass through and do not pile up. No witness here: so many bytes are more than it can look into."""
+"""Large bodies pass through and do not pile up, and stay in their tunnels.
+
+The largest go in the clear, where nothing is to be kept from the witness: so many bytes are more than it can look into.
+It looks at a smaller one, in a tunnel, that has the canary from its start to its end.
+"""
 
 import json
 import sys
@@ -7,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from pointsman.lab import clients, watch, world
 from pointsman.lab.names import Lab
 from tests.lab.steered import POLICY, SHARED, Steered, steering
 
 SIZE = 1024 * 1024 * 1024
+WATCHED = 8 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,24 @@ def test_a_large_body_is_not_buffered_in_either_direction(host: Steered) -> None
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [SIZE, SIZE]
     assert _peak(proxy) - before < 32 * 1024  # KiB
+
+
+def test_a_body_in_a_tunnel_is_nowhere_in_the_clear(host: Steered) -> None:
+    with watch.witness(host.lab) as witness, clients.connected(host.lab, SHARED[0], 80) as client:
+        said = witness.canary.decode()
+        body = said * (WATCHED // len(said))
+        headers = [host.token(role="admin")]
+        inside = client.ask("/upload", host="records.example", method="POST", headers=headers, body=body)
+        leaked = witness.leaked()
+        outside = client.ask("/upload", host="public.example", method="POST", body=body)
+        clear = witness.leaked()
+
+    assert [answer.json()["source"] for answer in (inside, outside)] == [
+        world.seen_as(way)[0] for way in ("wg-a", "direct")
+    ]
+    assert [answer.json()["length"] for answer in (inside, outside)] == [len(body)] * 2
+    assert leaked == 0
+    assert clear > WATCHED // 65536  # each frame has some of it
 
 
 def _peak(proxy: Path) -> int:

@@ -67,7 +67,7 @@ print(json.dumps({"asked": asked, "failed": failed, "slowest": slowest}), flush=
 @contextmanager
 def asking(host: Steered, witness: Witness) -> Iterator[dict[str, Any]]:
     """Ask through three tunnels, without end, while the block runs. The answer is filled in at its end."""
-    secret = ["x-canary", witness.canary.decode()]
+    secret = witness.secret
     asks = [
         ("/patients", [("Host", "records.example"), host.token(role="admin"), secret], world.seen_as("wg-a")[0]),
         ("/news", [("Host", "public.example")], world.seen_as("direct")[0]),
@@ -115,7 +115,7 @@ def test_an_agent_that_is_told_to_end_leaves_the_host_steered(host: Steered, wit
 
 
 def test_a_killed_proxy_is_back_soon_and_nothing_leaves_meanwhile(host: Steered, witness: Witness) -> None:
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     headers = [host.token(role="admin"), secret]
     before = host.status()["proxy"]["pid"]
     os.kill(before, signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_a_killed_proxy_is_back_soon_and_nothing_leaves_meanwhile(host: Steered,
 
 
 def test_a_killed_tunnel_stops_its_profile_alone_and_comes_back(host: Steered, witness: Witness) -> None:
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     admin, clerk = host.token(role="admin"), host.token(role="clerk")
     assert status_of(host, "records.example", admin, secret) == 200
     pid = int((host.lab.runtime / "tunnels" / "wg-a" / "pid").read_text().split()[0])
@@ -170,7 +170,7 @@ FOREIGN = {
 def test_what_others_remove_is_put_back_and_nothing_leaves_meanwhile(
     host: Steered, witness: Witness, what: str
 ) -> None:
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     admin = host.token(role="admin")
     host.until_up()
     tunnels = host.status()["tunnels"]

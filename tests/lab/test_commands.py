@@ -11,12 +11,13 @@ from pointsman.lab import clients, world
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
-from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, steering
+from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, seen_in_clear, steering
 
 
 @pytest.fixture(scope="module")
 def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
     with steering(lab, POLICY) as made:
+        assert seen_in_clear(made, witness, "http1", "grpc") == 2
         yield made
 
 
@@ -55,6 +56,7 @@ REQUESTS: list[tuple[str, str, str, str, dict[str, str], dict[str, str]]] = [
 @pytest.mark.parametrize(("name", "address", "method", "path", "claims", "headers"), REQUESTS)
 def test_the_explanation_says_what_then_happens(
     host: Steered,
+    witness: Witness,
     name: str,
     address: str,
     method: str,
@@ -67,9 +69,14 @@ def test_the_explanation_says_what_then_happens(
 
     told = host.json("explain", f"http://{address}{path}", "-X", method, "--address", address, "--uid", "1000", *flags)
     with clients.connected(host.lab, address, 80) as client:
-        answer = client.ask(path, host=name, method=method, headers=sent)
+        answer = client.ask(path, host=name, method=method, headers=[*sent, *secret(told, witness)])
 
     assert happened(answer) == promised(told)
+
+
+def secret(told: Any, witness: Witness) -> list[tuple[str, str]]:
+    """Return the header that goes with everything that is not promised to leave in the clear."""
+    return [] if told["tunnel"] == "direct" else [witness.secret]
 
 
 def promised(told: Any) -> tuple[str, str]:
@@ -87,13 +94,16 @@ def happened(answer: clients.Answer) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("method", "role"), [("GetItem", "clerk"), ("PutItem", "clerk"), ("PutItem", "admin")])
-def test_the_explanation_of_a_grpc_call_says_what_then_happens(host: Steered, method: str, role: str) -> None:
+def test_the_explanation_of_a_grpc_call_says_what_then_happens(
+    host: Steered, witness: Witness, method: str, role: str
+) -> None:
     path, token = f"/shop.Store/{method}", host.token(role=role)
     url = f"http://records.example:50051{path}"
 
     told = host.json("explain", url, "-X", "POST", "--grpc", "--address", RECORDS, "-H", ": ".join(token))
     with clients.connected(host.lab, RECORDS, 50051, "grpc") as client:
-        answer = client.ask(path, host="records.example", headers=[token])
+        said = witness.canary.decode()
+        answer = client.ask(path, host="records.example", headers=[token, witness.secret], body=said)
 
     if told["profile"]:
         assert (answer.status, answer.json()[0]["source"]) == (0, world.seen_as(told["tunnel"])[0])
@@ -104,12 +114,14 @@ def test_the_explanation_of_a_grpc_call_says_what_then_happens(host: Steered, me
 @pytest.mark.parametrize(
     ("port", "uid"), [(7000, 1000), (7000, 1001), (7001, 1001), (7002, 1000), (22, 1000), (80, 1000)]
 )
-def test_the_explanation_of_a_plain_flow_says_what_then_happens(host: Steered, port: int, uid: int) -> None:
+def test_the_explanation_of_a_plain_flow_says_what_then_happens(
+    host: Steered, witness: Witness, port: int, uid: int
+) -> None:
     told = host.json("explain", f"tcp://{PUBLIC}:{port}", "--uid", str(uid))
 
-    got = host.talk(PUBLIC, port, b"\x16\x03 hello", uid=uid)
+    got = host.talk(PUBLIC, port, b"\x16\x03 " + witness.canary, uid=uid)
 
-    assert (b"hello" in got) == bool(told["profile"]), (got, told["decision"])
+    assert (witness.canary in got) == bool(told["profile"]), (got, told["decision"])
 
 
 def test_the_explanation_names_what_speaks_against_the_other_tunnels(host: Steered) -> None:
@@ -150,10 +162,10 @@ def test_people_get_tables(host: Steered) -> None:
         assert (done.returncode, bool(done.stdout.strip())) == (0, True), (words, done.stderr)
 
 
-def test_decisions_are_shown_as_records_and_as_lines(host: Steered) -> None:
+def test_decisions_are_shown_as_records_and_as_lines(host: Steered, witness: Witness) -> None:
     with clients.connected(host.lab, SHARED[0], 80) as client:
         client.ask("/shown", host="public.example")
-        client.ask("/drafts/\x1b[2Jshown", host="public.example")
+        client.ask("/drafts/\x1b[2Jshown", host="public.example", headers=[witness.secret])
 
     def found() -> list[Any]:
         lines = host.tell("decisions", "tail", "--no-follow", "-n", "50", "--json").splitlines()

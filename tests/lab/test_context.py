@@ -12,7 +12,7 @@ import pytest
 from pointsman.lab import clients, instance, world
 from pointsman.lab.names import Lab
 from pointsman.lab.watch import Witness
-from tests.lab.steered import POLICY, SHARED, Steered, steering
+from tests.lab.steered import POLICY, SHARED, Steered, seen_in_clear, steering
 
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
 GRPC_DENIED = 7
@@ -23,18 +23,19 @@ ADDED: set[str] = {"x-forwarded-proto"}
 @pytest.fixture(scope="module")
 def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
     with steering(lab, POLICY) as made:
+        assert seen_in_clear(made, witness, "http1", "http2", "grpc", "websocket") == 4
         yield made
 
 
-def test_a_websocket_that_is_denied_does_not_open(host: Steered) -> None:
+def test_a_websocket_that_is_denied_does_not_open(host: Steered, witness: Witness) -> None:
     with clients.connected(host.lab, SHARED[0], 80, "websocket") as client:
-        assert client.ask("/ws", host="records.example").status == 403
+        assert client.ask("/ws", host="records.example", headers=[witness.secret]).status == 403
 
 
 def test_a_denied_request_is_told_by_which_rule_and_decision(host: Steered, witness: Witness) -> None:
     before = len(instance.reached(host.lab))
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        headers = [("x-canary", witness.canary.decode())]
+        headers = [witness.secret]
         denied = client.ask("/drafts/x", host="public.example", headers=headers)
         default = client.ask("/", host="records.example", headers=headers)
         after = client.ask("/", host="public.example")
@@ -48,9 +49,10 @@ def test_a_denied_request_is_told_by_which_rule_and_decision(host: Steered, witn
     assert len(instance.reached(host.lab)) == before + 1
 
 
-def test_a_denied_grpc_call_has_status_7_and_names_the_rule(host: Steered) -> None:
+def test_a_denied_grpc_call_has_status_7_and_names_the_rule(host: Steered, witness: Witness) -> None:
     with clients.connected(host.lab, SHARED[0], 50051, "grpc") as client:
-        denied = client.ask("/shop.Store/GetItem", host="records.example")
+        said = witness.canary.decode()
+        denied = client.ask("/shop.Store/GetItem", host="records.example", headers=[witness.secret], body=said)
 
     assert denied.status == GRPC_DENIED
     assert "default" in denied.error
@@ -69,18 +71,19 @@ FORGED = [
 def test_forged_context_headers_without_a_token_earn_nothing(host: Steered, witness: Witness, kind: str) -> None:
     with clients.connected(host.lab, SHARED[0], 80, kind) as client:
         forged = [(name.lower(), value) for name, value in FORGED] if kind == "http2" else FORGED
-        headers = [*forged, ("x-canary", witness.canary.decode())]
+        headers = [*forged, witness.secret]
         assert client.ask("/patients/7", host="records.example", headers=headers).status == 403
         seen = client.ask("/news", host="public.example", headers=forged).json()
 
     assert [name for name, _ in seen["headers"] if name.lower().startswith("x-pointsman")] == []
 
 
-def test_no_context_of_ours_and_no_token_reaches_the_origin(host: Steered) -> None:
+def test_no_context_of_ours_and_no_token_reaches_the_origin(host: Steered, witness: Witness) -> None:
+    headers = [host.token(role="admin"), witness.secret]
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        seen = client.ask("/patients/7", host="records.example", headers=[host.token(role="admin")]).json()
+        seen = client.ask("/patients/7", host="records.example", headers=headers).json()
 
-    assert [name for name, _ in seen["headers"] if name.startswith("x-")] == []
+    assert [name for name, _ in seen["headers"] if name.startswith("x-")] == ["x-canary"]
 
 
 def wrong_tokens(lab: Lab) -> dict[str, str]:
@@ -118,7 +121,7 @@ def _base64(data: bytes) -> bytes:
 
 
 def test_a_token_that_does_not_verify_gives_no_user(host: Steered, witness: Witness) -> None:
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     with clients.connected(host.lab, SHARED[0], 80) as client:
         statuses = {
             name: client.ask("/", host="records.example", headers=[("x-identity-token", token), secret]).status
@@ -131,10 +134,10 @@ def test_a_token_that_does_not_verify_gives_no_user(host: Steered, witness: Witn
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
-def test_tokens_of_every_key_of_the_issuer_are_good(host: Steered, algorithm: str) -> None:
+def test_tokens_of_every_key_of_the_issuer_are_good(host: Steered, witness: Witness, algorithm: str) -> None:
     token = clients.token(host.lab, algorithm, sub="ada", role="admin")
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        answer = client.ask("/", host="records.example", headers=[("x-identity-token", token)])
+        answer = client.ask("/", host="records.example", headers=[("x-identity-token", token), witness.secret])
 
     assert answer.json()["source"] == world.seen_as("wg-a")[0]
 
@@ -157,12 +160,13 @@ def test_the_origin_gets_the_headers_that_were_sent(host: Steered) -> None:
     assert [pair for pair in found if pair[0].lower() not in ADDED] == [("host", "public.example"), *sent]
 
 
-EXPECT = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+EXPECT = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n%b"
 
 
-def test_the_origin_says_continue_and_a_denied_request_is_never_told_to(host: Steered) -> None:
-    allowed = host.talk(SHARED[0], 80, EXPECT % (b"/upload", b"public.example") + b"hello")
-    denied = host.talk(SHARED[0], 80, EXPECT % (b"/drafts/", b"public.example"))
+def test_the_origin_says_continue_and_a_denied_request_is_never_told_to(host: Steered, witness: Witness) -> None:
+    said = witness.canary
+    allowed = host.talk(SHARED[0], 80, EXPECT % (b"/upload", b"public.example", 5, b"hello"))
+    denied = host.talk(SHARED[0], 80, EXPECT % (b"/drafts/", b"public.example", len(said), said))
 
     assert b"HTTP/1.1 200" in allowed
     assert denied.startswith(b"HTTP/1.1 403")
@@ -174,7 +178,7 @@ def test_a_name_does_not_lead_to_an_address_of_another_destination(
     host: Steered, witness: Witness, family: int
 ) -> None:
     address = ("198.51.100.80", "2001:db8:2::80")[family]
-    headers = [host.token(role="admin"), ("x-canary", witness.canary.decode())]
+    headers = [host.token(role="admin"), witness.secret]
     with clients.connected(host.lab, address, 80) as client:
         answer = client.ask("/patients/7", host="records.example", headers=headers)
 
@@ -185,7 +189,8 @@ MALFORMED = [b"rec ords.example", b"records.example,public.example", b"records.e
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_host_that_is_none_is_answered_400(host: Steered, name: bytes) -> None:
-    answer = host.talk(SHARED[0], 80, b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % name)
+def test_a_host_that_is_none_is_answered_400(host: Steered, witness: Witness, name: bytes) -> None:
+    fields = b"Host: %b\r\nX-Canary: %b\r\nConnection: close\r\n\r\n" % (name, witness.canary)
+    answer = host.talk(SHARED[0], 80, b"GET / HTTP/1.1\r\n" + fields)
 
     assert answer.startswith(b"HTTP/1.1 400")

@@ -13,7 +13,7 @@ from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
-from tests.lab.steered import PATIENCE, SHARED, Steered, policy_text, steering
+from tests.lab.steered import PATIENCE, SHARED, Steered, policy_text, seen_in_clear, steering
 
 GRPC_EXHAUSTED = 8
 # Few come back within the time of a test: what a bucket has is what it starts with.
@@ -64,6 +64,7 @@ RULES = [
 @pytest.fixture(scope="module")
 def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
     with steering(lab, policy_text(profiles=PROFILES, rules=RULES)) as made:
+        assert seen_in_clear(made, witness, "grpc", path="/quick.Store/Get") == 1
         yield made
 
 
@@ -74,8 +75,11 @@ def full(host: Steered) -> None:
     until(lambda: time.monotonic() - since > 5.2, "the buckets are full", within=PATIENCE)
 
 
-def asked(host: Steered, count: int, path: str, name: str = "public.example", **claims: object) -> list[int]:
-    headers = [host.token(**claims)] if claims else []
+def asked(
+    host: Steered, witness: Witness, count: int, path: str, name: str = "public.example", **claims: object
+) -> list[int]:
+    """Ask so often by a profile with a tunnel and return the statuses."""
+    headers = [witness.secret, *([host.token(**claims)] if claims else [])]
     with clients.connected(host.lab, SHARED[0], 80) as client:
         return [client.ask(path, host=name, headers=headers).status for _ in range(count)]
 
@@ -90,10 +94,12 @@ def granted(statuses: list[int]) -> int:
     return statuses.count(200)
 
 
-def test_a_profile_s_limit_counts_all_its_requests_whatever_rule_they_took(host: Steered, full: None) -> None:
+def test_a_profile_s_limit_counts_all_its_requests_whatever_rule_they_took(
+    host: Steered, witness: Witness, full: None
+) -> None:
     with clients.connected(host.lab, SHARED[0], 80) as client:
         answers = [
-            client.ask(path, host=name)
+            client.ask(path, host=name, headers=[witness.secret])
             for name in ("public.example", "records.example")
             for path in ("/few", "/other")
             for _ in range(3)
@@ -107,49 +113,52 @@ def test_a_profile_s_limit_counts_all_its_requests_whatever_rule_they_took(host:
     assert (refused.json()["type"], refused.json()["status"]) == ("urn:pointsman:limited", 429)
 
 
-def test_a_grpc_call_over_the_limit_has_status_8(host: Steered, full: None) -> None:
+def test_a_grpc_call_over_the_limit_has_status_8(host: Steered, witness: Witness, full: None) -> None:
+    headers, said = [witness.secret], witness.canary.decode()
     with clients.connected(host.lab, SHARED[0], 50051, "grpc") as client:
-        statuses = [client.ask("/few.Store/Get", host="public.example").status for _ in range(9)]
+        answers = [client.ask("/few.Store/Get", host="public.example", headers=headers, body=said) for _ in range(9)]
+    statuses = [answer.status for answer in answers]
 
     assert set(statuses) == {0, GRPC_EXHAUSTED}
     assert 5 <= statuses.count(0) <= 7
 
 
-def test_a_user_s_limit_counts_for_each_user_alone(host: Steered, full: None) -> None:
+def test_a_user_s_limit_counts_for_each_user_alone(host: Steered, witness: Witness, full: None) -> None:
     since = time.monotonic()
-    first = [granted(asked(host, 8, "/each", sub=user)) for user in ("ada", "bob", "eve")]
-    again = granted(asked(host, 8, "/each", sub="ada"))
+    first = [granted(asked(host, witness, 8, "/each", sub=user)) for user in ("ada", "bob", "eve")]
+    again = granted(asked(host, witness, 8, "/each", sub="ada"))
 
     assert min(first) >= 4  # each has a bucket of its own
     assert first[0] + again <= 4 + came_back(since)  # and nobody has two
 
 
-def test_all_without_a_user_count_as_one(host: Steered, full: None) -> None:
+def test_all_without_a_user_count_as_one(host: Steered, witness: Witness, full: None) -> None:
     since = time.monotonic()
-    first = granted(asked(host, 6, "/each"))
+    first = granted(asked(host, witness, 6, "/each"))
     forged = [("x-identity-token", f"no.token.{number}") for number in range(6)]
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        statuses = [client.ask("/each", host="public.example", headers=[one]).status for one in forged]
+        statuses = [client.ask("/each", host="public.example", headers=[one, witness.secret]).status for one in forged]
 
     assert first >= 4
     assert first + granted(statuses) <= 4 + came_back(since)
 
 
-def test_a_destination_s_limit_counts_for_each_destination_alone(host: Steered, full: None) -> None:
+def test_a_destination_s_limit_counts_for_each_destination_alone(host: Steered, witness: Witness, full: None) -> None:
     names = ("public.example", "records.example", "pay.example")
 
-    assert min(granted(asked(host, 6, "/there", name)) for name in names) >= 3
+    assert min(granted(asked(host, witness, 6, "/there", name)) for name in names) >= 3
 
 
-def test_a_change_of_policy_does_not_refill(host: Steered, full: None) -> None:
+def test_a_change_of_policy_does_not_refill(host: Steered, witness: Witness, full: None) -> None:
     since = time.monotonic()
-    before = granted(asked(host, 8, "/few"))
+    before = granted(asked(host, witness, 8, "/few"))
     rules = [*RULES, {"name": "one-more", "when": 'request.path == "/more"', "profile": "quick"}]
     (host.lab.node / "more.yaml").write_text(policy_text(profiles=PROFILES, rules=rules))
     host.tell("policy", "apply", str(host.lab.node / "more.yaml"))
-    assert asked(host, 1, "/more") == [200]  # it is in force
+    with clients.connected(host.lab, SHARED[0], 80) as client:
+        assert client.ask("/more", host="public.example").status == 200  # it is in force
 
-    after = granted(asked(host, 8, "/few"))
+    after = granted(asked(host, witness, 8, "/few"))
 
     assert before >= 5
     assert before + after <= 5 + came_back(since)
@@ -208,14 +217,16 @@ print(json.dumps(sorted(found)))
 """
 
 
-def code_points(host: Steered, on_host: str, device: str, address: str, path: str, seen: str = "") -> list[int]:
+def code_points(
+    host: Steered, on_host: str, device: str, address: str, path: str, *headers: tuple[str, str], seen: str = ""
+) -> list[int]:
     """Ask for a path at an address, and return the code points of all packets that pass there to it, or to `seen`."""
     argv = on.command(host.lab, on_host, [sys.executable, "-I", "-c", _CODE_POINTS, device, seen or address])
     watching = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     assert watching.stdout.readline() == "ready\n"
     with clients.connected(host.lab, address, 80) as client:
-        assert client.ask(path, host="public.example").status == 200
+        assert client.ask(path, host="public.example", headers=headers).status == 200
     told, _ = watching.communicate("done\n", timeout=30)
     return list(json.loads(told))
 
@@ -227,5 +238,5 @@ def test_the_code_point_of_a_direct_lane_is_on_the_wire(host: Steered, address: 
 
 
 @pytest.mark.parametrize("address", ["198.51.100.80", "2001:db8:2::80"])
-def test_the_code_point_of_a_tunnel_s_lane_is_inside_it(host: Steered, address: str) -> None:
-    assert code_points(host, "gw-a", "wg0", address, "/inner") == [18]
+def test_the_code_point_of_a_tunnel_s_lane_is_inside_it(host: Steered, witness: Witness, address: str) -> None:
+    assert code_points(host, "gw-a", "wg0", address, "/inner", witness.secret) == [18]

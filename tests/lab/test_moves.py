@@ -64,7 +64,8 @@ def test_connections_on_a_tunnel_that_was_left_end_when_their_profile_says(host:
     marks = {p["name"]: p["mark"] for p in instance.agent_status(host.lab)["profiles"]}
     with ExitStack() as streams:
         for name in HOSTS.values():
-            argv = ["curl", "-4", "-s", "-o", "/dev/null", "--limit-rate", "100k", f"http://{name}/big?bytes={SIZE}"]
+            argv = ["curl", "-4", "-s", "-o", "/dev/null", "--limit-rate", "100k", "-H", ": ".join(witness.secret)]
+            argv.append(f"http://{name}/big?bytes={SIZE}")
             stream = subprocess.Popen(on.command(host.lab, world.INSTANCE, argv, uid=1000))
             streams.callback(stream.wait)
             streams.callback(stream.kill)

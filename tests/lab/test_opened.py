@@ -37,7 +37,7 @@ def test_the_broken_glass_opens_and_closes_by_itself(host: Steered, witness: Wit
     assert no_reason.returncode == 1
     assert opened == (3, "break-glass")
     until(lambda: host.status()["state"] == "open", "the agent knows", within=PATIENCE)
-    assert status_of(host, "records.example") == 403
+    assert status_of(host, "records.example", witness.secret) == 403
 
 
 def test_the_kernel_closes_the_glass_where_no_agent_is_left(host: Steered, witness: Witness) -> None:
@@ -64,7 +64,7 @@ def test_connections_open_at_the_broken_glass_do_not_outlive_it(host: Steered, w
     with clients.connected(host.lab, SHARED[0], 80, uid=1000) as client:
         free = client.ask("/", host="public.example").json()
         host.tell("break-glass", "--end", "--reason", "done")
-        held = client.ask("/", host="public.example", headers=[("x-canary", witness.canary.decode())])
+        held = client.ask("/", host="public.example", headers=[witness.secret])
 
     assert free["source"] == world.seen_as("direct")[0]
     assert held.status == 0
@@ -78,9 +78,9 @@ def test_down_leaves_the_host_as_it_was_before(host: Steered, witness: Witness) 
 
     file = str(host.lab.node / "node.yaml")
     host.tell("close", "-c", file)
-    closed = (witness.control(), status_of(host, "public.example", ("x-canary", witness.canary.decode())))
+    closed = (witness.control(), status_of(host, "public.example", witness.secret))
     host.restart()
-    steered = (witness.control(), status_of(host, "public.example"), status_of(host, "records.example"))
+    steered = (witness.control(), status_of(host, "public.example"), status_of(host, "records.example", witness.secret))
     changed = dump(host)
     host.tell("down")
     host.agent.wait(20)

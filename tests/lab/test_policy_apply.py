@@ -51,10 +51,11 @@ def put(host: Steered, text: str) -> Any:
     return host.json("policy", "apply", str(file))
 
 
-def taken(host: Steered, path: str = "/patients") -> str:
+def taken(host: Steered, witness: Witness) -> str:
     """Return the address from which an admin's request for a record came, or the status where it did not."""
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        answer = client.ask(path, host="records.example", headers=[host.token(sub="ada", role="admin")])
+        headers = [host.token(sub="ada", role="admin"), witness.secret]
+        answer = client.ask("/patients", host="records.example", headers=headers)
     return str(answer.json()["source"]) if answer.status == 200 else str(answer.status)
 
 
@@ -72,8 +73,9 @@ def web(line):
     return line, json.loads(body)["source"]
 def echo(line):
     line = line or socket.create_connection(("198.51.100.80", 7000), 20)
-    line.sendall(b"\\x16\\x03 hello")
-    if (got := line.recv(100)) != b"\\x16\\x03 hello": raise OSError(0, got)
+    said = b"\\x16\\x03 " + headers["x-canary"].encode()
+    line.sendall(said)
+    if (got := line.recv(100)) != said: raise OSError(0, got)
     return line, "echo"
 def work(ask, keep):
     line = None
@@ -96,7 +98,7 @@ print(json.dumps({"asked": len(asked), "sources": sorted(set(asked)), "failed": 
 @contextmanager
 def load(host: Steered, witness: Witness, *kinds: str) -> Iterator[dict[str, Any]]:
     """Have requests without end while the block runs; what became of them is filled in at its end."""
-    headers = [("Host", "records.example"), host.token(sub="ada", role="admin"), ("x-canary", witness.canary.decode())]
+    headers = [("Host", "records.example"), host.token(sub="ada", role="admin"), witness.secret]
     argv = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _LOAD, SHARED[0], json.dumps(headers), *kinds])
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -110,13 +112,13 @@ def load(host: Steered, witness: Witness, *kinds: str) -> Iterator[dict[str, Any
 
 
 def test_a_new_policy_takes_effect_without_losing_a_request(host: Steered, witness: Witness) -> None:
-    before = taken(host)
+    before = taken(host, witness)
     with load(host, witness, "web") as found:
         for _ in range(3):
             put(host, policy_text(rules=MOVED))
-            after = taken(host)
+            after = taken(host, witness)
             put(host, POLICY.read_text())
-    again = taken(host)
+    again = taken(host, witness)
 
     assert (before, after, again) == (world.seen_as("wg-a")[0], world.seen_as("wg-b")[0], world.seen_as("wg-a")[0])
     assert found["failed"] == []
@@ -147,7 +149,7 @@ def test_a_new_profile_with_limits_is_taken_into_use_without_losing_a_request(ho
     )
     with load(host, witness, "web") as found:
         put(host, text)
-        after = taken(host)
+        after = taken(host, witness)
 
     assert after == world.seen_as("wg-b")[0]
     assert found["failed"] == []
@@ -204,17 +206,17 @@ def test_every_problem_of_a_bad_policy_is_told_at_once(host: Steered) -> None:
     assert [f"rolle{n}" in done.stderr for n in range(3)] == [True] * 3
 
 
-def test_a_restarted_agent_goes_on_with_the_applied_policy(host: Steered) -> None:
+def test_a_restarted_agent_goes_on_with_the_applied_policy(host: Steered, witness: Witness) -> None:
     put(host, policy_text(rules=MOVED))
     (host.lab.node / "next.yaml").unlink()
 
     host.kill()
     host.restart()
 
-    assert taken(host) == world.seen_as("wg-b")[0]
+    assert taken(host, witness) == world.seen_as("wg-b")[0]
 
 
-def test_a_policy_that_was_changed_at_its_place_comes_before_the_one_applied(host: Steered) -> None:
+def test_a_policy_that_was_changed_at_its_place_comes_before_the_one_applied(host: Steered, witness: Witness) -> None:
     put(host, policy_text(rules=MOVED))
     own = host.lab.node / "policy.yaml"
     own.write_text(POLICY.read_text() + "\n# changed\n")
@@ -222,10 +224,12 @@ def test_a_policy_that_was_changed_at_its_place_comes_before_the_one_applied(hos
     host.kill()
     host.restart()
 
-    assert taken(host) == world.seen_as("wg-a")[0]
+    assert taken(host, witness) == world.seen_as("wg-a")[0]
 
 
-def test_a_policy_that_was_broken_at_its_place_leaves_the_one_applied_and_says_so(host: Steered) -> None:
+def test_a_policy_that_was_broken_at_its_place_leaves_the_one_applied_and_says_so(
+    host: Steered, witness: Witness
+) -> None:
     put(host, policy_text(rules=MOVED))
     own = host.lab.node / "policy.yaml"
     good = own.read_text()
@@ -236,18 +240,18 @@ def test_a_policy_that_was_broken_at_its_place_leaves_the_one_applied_and_says_s
     warnings = host.status()["warnings"]
     own.write_text(good)
 
-    assert taken(host) == world.seen_as("wg-b")[0]
+    assert taken(host, witness) == world.seen_as("wg-b")[0]
     assert any("the policy applied before goes on" in warning for warning in warnings)
 
 
-def test_a_node_file_that_names_another_policy_is_followed(host: Steered) -> None:
+def test_a_node_file_that_names_another_policy_is_followed(host: Steered, witness: Witness) -> None:
     put(host, POLICY.read_text())
     (host.lab.node / "other.yaml").write_text(policy_text(rules=MOVED))
     change_node(host.lab.node / "node.yaml", {"policy": "other.yaml"})
 
     host.kill()
     host.restart()
-    found = taken(host)
+    found = taken(host, witness)
     change_node(host.lab.node / "node.yaml", {"policy": "policy.yaml"})
 
     assert found == world.seen_as("wg-b")[0]

@@ -12,7 +12,7 @@ from pointsman.lab import instance
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
-from tests.lab.steered import Steered, steering
+from tests.lab.steered import Steered, status_of, steering
 
 HOLE = "table inet hole { chain in { type filter hook prerouting priority -400; policy drop; }; }"
 
@@ -47,15 +47,22 @@ def test_every_tunnel_that_can_be_probed_is_measured(host: Steered) -> None:
     assert "ms" in host.tell("tunnels")
 
 
-@pytest.mark.parametrize(("gateway", "name"), [("gw-b", "wg-b"), ("gw-c", "ovpn-c")])
-def test_a_path_that_swallows_everything_is_known_within_a_second(host: Steered, gateway: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("gateway", "name", "asked"), [("gw-b", "wg-b", "records.example"), ("gw-c", "ovpn-c", "pay.example")]
+)
+def test_a_path_that_swallows_everything_is_known_within_a_second(
+    host: Steered, witness: Witness, gateway: str, name: str, asked: str
+) -> None:
+    headers = host.token(role="clerk"), witness.secret
     host.until_up(name)
+    before = status_of(host, asked, *headers)
     with blackholed(host.lab, gateway):
         begun = time.monotonic()
         until(lambda: tunnel(host, name)["state"] == "failed", "the dead path is known")
         took = time.monotonic() - begun
-        dead = tunnel(host, name)
+        dead, meanwhile = tunnel(host, name), status_of(host, asked, *headers)
 
+    assert (before, meanwhile) == (200, 503)
     assert dead["why"] == "3 probes in a row had no answer"
     assert took < 1.5  # below one second on a machine that does nothing else
     host.until_up(name)

@@ -17,7 +17,7 @@ from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import CONTROL_FRAMES, Witness
-from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, policy_text, steering
+from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, policy_text, seen_in_clear, steering
 
 GRPC_UNAVAILABLE = 14
 
@@ -27,6 +27,7 @@ def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
     assert witness.control() == CONTROL_FRAMES
     with steering(lab, POLICY) as made:
         made.until_up()
+        assert seen_in_clear(made, witness, "http1", "call", "websocket") == 3
         yield made
 
 
@@ -54,12 +55,12 @@ sys.stdin.read(); ended.set(); time.sleep(0.1)
 print(json.dumps(seen), flush=True)
 """
 
-# One plain TCP connection that is used and then held open until the other side ends it.
+# One plain TCP connection that says something and is then held open until the other side ends it.
 _HANGING = """
 import encodings.idna, os, socket, sys
 os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as line:
-    line.sendall(b"\\x16\\x03\\x01 binary"); line.recv(65536); line.settimeout(None)
+    line.sendall(b"\\x16\\x03\\x01" + sys.argv[3].encode()); line.recv(65536); line.settimeout(None)
     print("begun", flush=True)
     try:
         while line.recv(65536): pass
@@ -70,7 +71,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as line:
 @contextmanager
 def asking(host: Steered, witness: Witness) -> Iterator[dict[str, int]]:
     """Ask without end while the block runs, with the canary through tunnels. The answer is filled in at its end."""
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     asks = [
         [("Host", "records.example"), host.token(role="admin"), secret],
         [("Host", "records.example"), host.token(role="clerk"), secret],
@@ -189,7 +190,8 @@ def test_a_misrouting_is_found_and_nothing_leaves_in_the_clear(host: Steered, wi
 
         def recovered() -> bool:
             with clients.connected(host.lab, SHARED[0], 80) as client:
-                return client.ask("/", host="records.example", headers=[host.token(role="admin")]).status == 200
+                headers = [host.token(role="admin"), witness.secret]
+                return client.ask("/", host="records.example", headers=headers).status == 200
 
         until(recovered, "requests go through again", within=60)
 
@@ -230,16 +232,16 @@ def test_a_change_of_policy_ends_what_it_decides_otherwise_and_nothing_else(host
         {"name": "no-watching", "when": f'{records} && request.path == "/shop.Store/Watch"', "deny": True},
         *({**rule, "profile": "payments"} if rule["name"] == "echo-of-1000" else rule for rule in rules),
     ]
-    secret = ("x-canary", witness.canary.decode())
+    secret, said = witness.secret, witness.canary.decode()
     admin = host.token(sub="ada", role="admin")
     (host.lab.node / "narrowed.yaml").write_text(policy_text(rules=narrowed))
     before = host.status()["counts"]
 
     def watch(client: clients.Client, path: str) -> clients.Answer:
-        return client.ask(path, host="records.example", headers=[admin, secret], body="more")
+        return client.ask(path, host="records.example", headers=[admin, secret], body=said)
 
     def hanging(port: int) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-c", _HANGING, "198.51.100.80", str(port)]
+        argv = [sys.executable, "-c", _HANGING, "198.51.100.80", str(port), said]
         process = subprocess.Popen(on.command(host.lab, world.INSTANCE, argv), stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
@@ -251,7 +253,7 @@ def test_a_change_of_policy_ends_what_it_decides_otherwise_and_nothing_else(host
         clients.connected(host.lab, SHARED[0], 80, "websocket") as socket,
     ):
         calls = [watch(ending, "/shop.Store/Watch"), watch(staying, "/shop.Store/Follow")]
-        opened = socket.ask("/ws", host="records.example", headers=[admin])
+        opened = socket.ask("/ws", host="records.example", headers=[admin, secret])
         flows = hanging(7000), hanging(7001)
         told = host.lab.runtime / "proxy" / "running.log"
         until(lambda: told.read_text().count("/shop.Store/") >= 2, "the calls are known to run")
@@ -261,7 +263,7 @@ def test_a_change_of_policy_ends_what_it_decides_otherwise_and_nothing_else(host
         flow_took = time.monotonic() - applied
         ended = watch(ending, "")
         call_took = time.monotonic() - applied
-        again = watch(staying, ""), socket.ask("", host="", body="still here")
+        again = watch(staying, ""), socket.ask("", host="", body=said)
         other = flows[1].poll()
         flows[1].kill()
         flows[1].wait()
@@ -269,7 +271,7 @@ def test_a_change_of_policy_ends_what_it_decides_otherwise_and_nothing_else(host
     assert [call.status for call in calls] + [opened.status] == [0, 0, 101]
     assert ended.status == GRPC_UNAVAILABLE
     assert (flow_took < 5, call_took < 5) == (True, True), (flow_took, call_took)
-    assert ([again[0].status, again[1].body, other]) == [0, "still here", None]
+    assert ([again[0].status, again[1].body, other]) == [0, said, None]
     after = host.status()["counts"]
     assert (after["ended"] - before["ended"], after["misrouted"] - before["misrouted"]) == (2, 0)
     assert witness.leaked() == 0
@@ -278,7 +280,7 @@ def test_a_change_of_policy_ends_what_it_decides_otherwise_and_nothing_else(host
 def test_a_connection_that_began_while_the_glass_was_broken_is_found_and_reset(host: Steered) -> None:
     before = host.status()["counts"]["misrouted"]
     host.tell("break-glass", "--for", "60s", "--reason", "a drill")
-    argv = [sys.executable, "-c", _HANGING, "198.51.100.80", "7001"]
+    argv = [sys.executable, "-c", _HANGING, "198.51.100.80", "7001", "in the clear"]
     with subprocess.Popen(on.command(host.lab, world.INSTANCE, argv), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"

@@ -39,8 +39,9 @@ ASKED = 150
 _FLOOD = """
 import encodings.idna, os, socket, sys
 os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
+lines = "POST /up HTTP/1.1", "Host: public.example", f"X-Canary: {sys.argv[2]}", "Content-Length: 1000000000", "", ""
 with socket.create_connection((sys.argv[1], 80), 20) as line:
-    line.sendall(b"POST /up HTTP/1.1\\r\\nHost: public.example\\r\\nContent-Length: 1000000000\\r\\n\\r\\n")
+    line.sendall("\\r\\n".join(lines).encode())
     for number in range(15000):
         line.sendall(b"x" * 65536)
         if number == 32: print("floods", flush=True)
@@ -65,9 +66,9 @@ def narrow(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
-def flooded(host: Steered) -> Iterator[None]:
+def flooded(host: Steered, witness: Witness) -> Iterator[None]:
     """Have an upload through `wg-a` that takes all it gets."""
-    argv = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _FLOOD, SHARED[0]])
+    argv = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _FLOOD, SHARED[0], witness.canary.decode()])
     flood = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         assert flood.stdout is not None
@@ -79,14 +80,14 @@ def flooded(host: Steered) -> Iterator[None]:
         flood.communicate()
 
 
-def times(host: Steered) -> list[float]:
+def times(host: Steered, witness: Witness) -> list[float]:
     """Return how long small requests took, in milliseconds, the shortest first."""
     found = []
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        assert client.ask("/quick", host="public.example").status == 200
+        assert client.ask("/quick", host="public.example", headers=[witness.secret]).status == 200
         for _ in range(ASKED):
             begun = time.monotonic()
-            assert client.ask("/quick", host="public.example").status == 200
+            assert client.ask("/quick", host="public.example", headers=[witness.secret]).status == 200
             found.append((time.monotonic() - begun) * 1000)
     return sorted(found)
 
@@ -95,22 +96,22 @@ def p99(found: list[float]) -> float:
     return found[int(len(found) * 0.99)]
 
 
-def measured(lab: Lab, rate: dict[str, str]) -> tuple[list[float], list[float]]:
+def measured(lab: Lab, witness: Witness, rate: dict[str, str]) -> tuple[list[float], list[float]]:
     """Return the times of an idle tunnel, and under a flood."""
     text = policy_text(profiles=PROFILES, rules=RULES)
     with steering(lab, text, tunnels=tunnels(lab, "wg-a", **rate)) as host:
         host.until_up("wg-a")
         with narrow(lab):
-            idle = times(host)
-            with flooded(host):
-                busy = times(host)
+            idle = times(host, witness)
+            with flooded(host, witness):
+                busy = times(host, witness)
         host.tell("down")
     return idle, busy
 
 
 def test_interactive_requests_do_not_wait_behind_a_bulk_transfer(lab: Lab, witness: Witness) -> None:
-    idle, busy = measured(lab, {"rate": RATE})
-    _, unordered = measured(lab, {})
+    idle, busy = measured(lab, witness, {"rate": RATE})
+    _, unordered = measured(lab, witness, {})
 
     said = f"p99 idle {p99(idle):.0f} ms, queued {p99(busy):.0f} ms, without queues {p99(unordered):.0f} ms"
     assert p99(busy) < p99(idle) + 100, said
@@ -146,11 +147,11 @@ def test_outer_packets_have_the_code_point_of_their_tunnel(lab: Lab, witness: Wi
         host.until_up("wg-a", "wg-b")
         outer = {name: world.GATEWAYS[place].endpoint.address for place, name in enumerate(("wg-a", "wg-b"))}
 
-        assert outside(host, outer["wg-b"], "/marked") == [1]
-        assert outside(host, outer["wg-a"], "/quick") == [0]
+        assert outside(host, outer["wg-b"], "/marked", witness.secret) == [1]
+        assert outside(host, outer["wg-a"], "/quick", witness.secret) == [0]
         host.tell("down")
 
 
-def outside(host: Steered, gateway: str, path: str) -> list[int]:
+def outside(host: Steered, gateway: str, path: str, secret: tuple[str, str]) -> list[int]:
     """Return the code points of what goes to a gateway while a request goes through its tunnel."""
-    return code_points(host, world.ROUTER, port(world.INSTANCE), SHARED[0], path, seen=gateway)
+    return code_points(host, world.ROUTER, port(world.INSTANCE), SHARED[0], path, secret, seen=gateway)

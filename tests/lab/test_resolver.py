@@ -49,10 +49,10 @@ def _first_answer(host: Steered) -> None:
         host.restart()
 
 
-def status_of(host: Steered, address: str, name: str = SHOP) -> int:
-    """Ask once on a new connection to this address and return the status."""
+def status_of(host: Steered, witness: Witness, address: str) -> int:
+    """Ask once for the shop on a new connection to this address and return the status."""
     with clients.connected(host.lab, address, 80) as client:
-        return client.ask("/", host=name).status
+        return client.ask("/", host=SHOP, headers=[witness.secret]).status
 
 
 def known(host: Steered) -> Any:
@@ -68,7 +68,7 @@ def await_addresses(host: Steered, *addresses: str) -> None:
 
 def test_a_rule_by_a_resolved_host_holds_as_soon_as_the_agent_is_ready(host: Steered, witness: Witness) -> None:
     with clients.connected(host.lab, FIRST, 80) as client:
-        first = client.ask("/", host=SHOP, headers=[("x-canary", witness.canary.decode())])
+        first = client.ask("/", host=SHOP, headers=[witness.secret])
     found = known(host)
 
     assert (first.status, first.json().get("source", first.body)) == (200, world.seen_as("wg-b")[0])
@@ -77,20 +77,20 @@ def test_a_rule_by_a_resolved_host_holds_as_soon_as_the_agent_is_ready(host: Ste
     assert found["age"] < 60
 
 
-def test_a_connection_to_another_address_is_misdirected(host: Steered) -> None:
-    assert status_of(host, ELSEWHERE) == 421
-    assert status_of(host, "198.51.100.80") == 421
+def test_a_connection_to_another_address_is_misdirected(host: Steered, witness: Witness) -> None:
+    assert status_of(host, witness, ELSEWHERE) == 421
+    assert status_of(host, witness, "198.51.100.80") == 421
 
 
-def test_old_and_new_addresses_both_hold_after_an_answer_has_changed(host: Steered) -> None:
+def test_old_and_new_addresses_both_hold_after_an_answer_has_changed(host: Steered, witness: Witness) -> None:
     zone.say(host.lab, SHOP, SECOND, alias="front.shop.example")
     await_addresses(host, SECOND)
-    until(lambda: status_of(host, SECOND) == 200, "the new address holds", within=PATIENCE)
+    until(lambda: status_of(host, witness, SECOND) == 200, "the new address holds", within=PATIENCE)
 
-    assert (status_of(host, FIRST), status_of(host, ELSEWHERE)) == (200, 421)
+    assert (status_of(host, witness, FIRST), status_of(host, witness, ELSEWHERE)) == (200, 421)
 
 
-def test_answers_that_lead_back_to_the_host_are_ignored(host: Steered) -> None:
+def test_answers_that_lead_back_to_the_host_are_ignored(host: Steered, witness: Witness) -> None:
     bad = ("127.0.0.1", "169.254.169.254")
     zone.say(host.lab, SHOP, *bad, FIRST)
     until(lambda: known(host)["refused"] == [*bad], "the answer was seen", within=PATIENCE)
@@ -100,7 +100,7 @@ def test_answers_that_lead_back_to_the_host_are_ignored(host: Steered) -> None:
     assert not set(bad) & set(found["addresses"])
     assert found["drops"] >= 2
     assert log.count("addresses that no name may have are refused") >= 1
-    assert status_of(host, FIRST) == 200
+    assert status_of(host, witness, FIRST) == 200
 
 
 def test_an_answer_too_long_for_a_datagram_comes_by_tcp(host: Steered) -> None:
@@ -113,7 +113,7 @@ def test_an_answer_too_long_for_a_datagram_comes_by_tcp(host: Steered) -> None:
 
 
 @pytest.mark.parametrize("how", ["silent", "refusing"])
-def test_the_last_known_addresses_go_on_when_the_resolver_is_dead(host: Steered, how: str) -> None:
+def test_the_last_known_addresses_go_on_when_the_resolver_is_dead(host: Steered, witness: Witness, how: str) -> None:
     await_addresses(host, FIRST)
     if how == "silent":
         zone.silence(host.lab)
@@ -121,10 +121,10 @@ def test_the_last_known_addresses_go_on_when_the_resolver_is_dead(host: Steered,
         zone.refuse(host.lab, SHOP)
     try:
         until(lambda: known(host)["why"] != "", "the agent asked in vain", within=PATIENCE)
-        dead = status_of(host, FIRST)
+        dead = status_of(host, witness, FIRST)
         host.kill()
         host.restart()
-        restarted = status_of(host, FIRST)
+        restarted = status_of(host, witness, FIRST)
     finally:
         if how == "silent":
             zone.speak(host.lab)
@@ -134,20 +134,22 @@ def test_the_last_known_addresses_go_on_when_the_resolver_is_dead(host: Steered,
     assert (dead, restarted) == (200, 200)
 
 
-def test_a_dead_resolver_holds_up_neither_start_nor_other_rules(host: Steered) -> None:
+def test_a_dead_resolver_holds_up_neither_start_nor_other_rules(host: Steered, witness: Witness) -> None:
     host.tell("down")
     host.agent.wait(20)
     zone.silence(host.lab)
     try:
         host.restart()
-        assert (status_of(host, FIRST), status_of(host, FIRST, "public.example")) == (421, 200)
+        with clients.connected(host.lab, FIRST, 80) as client:
+            other = client.ask("/", host="public.example").status
+        assert (status_of(host, witness, FIRST), other) == (421, 200)
     finally:
         zone.speak(host.lab)
     await_addresses(host, FIRST)
-    until(lambda: status_of(host, FIRST) == 200, "the rule holds", within=PATIENCE)
+    until(lambda: status_of(host, witness, FIRST) == 200, "the rule holds", within=PATIENCE)
 
 
-def test_names_of_a_new_policy_are_known_before_it_is_in_force(host: Steered) -> None:
+def test_names_of_a_new_policy_are_known_before_it_is_in_force(host: Steered, witness: Witness) -> None:
     def apply(text: str) -> None:
         transport = httpx.HTTPTransport(uds=str(host.lab.runtime / "control.sock"))
         body = {"text": text, "name": "p.yaml", "folder": str(host.lab.node)}
@@ -156,13 +158,13 @@ def test_names_of_a_new_policy_are_known_before_it_is_in_force(host: Steered) ->
 
     zone.say(host.lab, "mall.example", SECOND)
     with clients.connected(host.lab, SECOND, 80) as client:
-        before = client.ask("/", host="mall.example").status
+        before = client.ask("/", host="mall.example", headers=[witness.secret]).status
         apply(WITH_SHOP.replace(SHOP, "mall.example"))
-        after = client.ask("/", host="mall.example").status
+        after = client.ask("/", host="mall.example", headers=[witness.secret]).status
     apply(WITH_SHOP)
 
     assert (before, after) == (403, 200)
-    assert status_of(host, FIRST) == 200
+    assert status_of(host, witness, FIRST) == 200
 
 
 def test_a_plain_flow_to_a_resolved_address_belongs_to_its_destination(host: Steered) -> None:
@@ -202,13 +204,13 @@ def test_questions_leave_for_declared_resolvers_only(
     assert names <= {SHOP}
 
 
-def test_without_resolvers_in_the_node_file_the_agent_says_so(host: Steered) -> None:
+def test_without_resolvers_in_the_node_file_the_agent_says_so(host: Steered, witness: Witness) -> None:
     host.tell("down")
     host.agent.wait(20)
     asked = len(zone.questions(host.lab))
     with steering(host.lab, WITH_SHOP, resolvers=[]) as bare:
         answer = bare.json("status")
-        status = status_of(bare, FIRST)
+        status = status_of(bare, witness, FIRST)
 
     assert status == 421
     assert [warning for warning in answer["warnings"] if "`shop` has no addresses" in warning]

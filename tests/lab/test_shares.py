@@ -19,11 +19,11 @@ MANY = 30
 # Connects so many times, and tells how often what it said came back
 _FLOWS = """
 import socket, sys
-back = 0
+back, said = 0, b"\\x16\\x03 " + sys.argv[3].encode()
 for _ in range(int(sys.argv[2])):
     with socket.create_connection((sys.argv[1], 7000), 5) as flow:
-        flow.sendall(b"\\x16\\x03 hello")
-        back += flow.recv(99) == b"\\x16\\x03 hello"
+        flow.sendall(said)
+        back += flow.recv(99) == said
 print(back)
 """
 A, B = world.seen_as("wg-a")[0], world.seen_as("wg-b")[0]
@@ -45,30 +45,31 @@ def shares(host: Steered) -> dict[str, int]:
     return dict(instance.agent_status(host.lab)["profiles"][0]["shares"])
 
 
-def by_requests(host: Steered) -> set[str]:
+def by_requests(host: Steered, witness: Witness) -> set[str]:
     """Return the sources that many connections had, each of which had one for all its requests."""
     found = set()
     for _ in range(MANY):
         with clients.connected(host.lab, PUBLIC, 80) as client:
-            sources = {client.ask("/", host="public.example").json()["source"] for _ in range(3)}
+            answers = [client.ask("/", host="public.example", headers=[witness.secret]) for _ in range(3)]
+        sources = {answer.json()["source"] for answer in answers}
         assert len(sources) == 1
         found |= sources
     return found
 
 
-def by_flows(host: Steered) -> set[str]:
+def by_flows(host: Steered, witness: Witness) -> set[str]:
     """Return the sources that many plain TCP flows had."""
     before = len(instance.reached(host.lab))
-    done = host.run(sys.executable, "-c", _FLOWS, PUBLIC, str(MANY), uid=1000)
+    done = host.run(sys.executable, "-c", _FLOWS, PUBLIC, str(MANY), witness.canary.decode(), uid=1000)
     assert done.stdout.strip() == str(MANY), done
     return {str(one["source"]) for one in instance.reached(host.lab)[before:]}
 
 
 @pytest.mark.parametrize("ask", [by_requests, by_flows])
 def test_connections_are_shared_and_each_has_one_tunnel(
-    host: Steered, witness: Witness, ask: Callable[[Steered], set[str]]
+    host: Steered, witness: Witness, ask: Callable[[Steered, Witness], set[str]]
 ) -> None:
-    assert ask(host) == {A, B}
+    assert ask(host, witness) == {A, B}
     assert witness.leaked() == 0
 
 
@@ -85,9 +86,9 @@ def test_when_one_dies_no_request_that_may_repeat_is_lost_and_it_shares_again_on
     with loaded(host, witness.canary.decode()) as found, blackholed(host.lab, "gw-a"):
         until(lambda: tunnel(host, "wg-a")["state"] == "failed", "the dead path is known")
         until(lambda: shares(host) == {}, "the other one carries all")
-        assert by_requests(host) == by_flows(host) == {B}
+        assert by_requests(host, witness) == by_flows(host, witness) == {B}
     judge(found, host.lab)
     assert witness.leaked() == 0
 
     until(lambda: len(shares(host)) == 2, "both share again", within=60)
-    assert by_requests(host) == {A, B}
+    assert by_requests(host, witness) == {A, B}

@@ -15,7 +15,7 @@ from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
-from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, steering
+from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, seen_in_clear, steering
 
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
 GRPC_UNAVAILABLE = 14
@@ -24,12 +24,13 @@ GRPC_UNAVAILABLE = 14
 @pytest.fixture(scope="module")
 def host(lab: Lab, witness: Witness) -> Iterator[Steered]:
     with steering(lab, POLICY) as made:
+        assert seen_in_clear(made, witness, "http1", "http2", "grpc", "websocket") == 4
         yield made
 
 
 def asks(host: Steered, witness: Witness) -> list[tuple[str, str, list[tuple[str, str]], str]]:
     """Four requests and the tunnel that each must take. The canary is in those that must not be seen."""
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     admin, clerk = host.token(sub="ada", role="admin"), host.token(sub="bob", role="clerk")
     return [
         ("records.example", "/patients/7", [admin, secret], "wg-a"),
@@ -56,12 +57,12 @@ def test_requests_on_one_connection_take_different_tunnels(
 
 
 _STREAMS = """
-import encodings.idna, json, os, socket, sys, h2.config, h2.connection, h2.events
+import encodings.idna, json, os, socket, sys, h2.events
+from pointsman.lab import client
 address, asks = sys.argv[1], json.load(sys.stdin)
 os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
 line = socket.create_connection((address, 80), 20)
-state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-state.initiate_connection()
+state = client.http2_state()
 bodies = {}
 for host, path, headers in asks:
     stream = state.get_next_available_stream_id()
@@ -104,8 +105,14 @@ def test_grpc_calls_on_one_channel_take_different_tunnels_with_messages_both_way
 
     with clients.connected(host.lab, SHARED[family], 50051, "grpc") as client:
         answers = [
-            client.ask("/shop.Store/GetItem", host=name, headers=headers, messages=1 + number % 3)
-            for number, (name, _, headers, _) in enumerate(wanted)
+            client.ask(
+                "/shop.Store/GetItem",
+                host=name,
+                headers=headers,
+                body="" if tunnel == "direct" else witness.canary.decode(),
+                messages=1 + number % 3,
+            )
+            for number, (name, _, headers, tunnel) in enumerate(wanted)
         ]
 
     assert [(a.status, a.error) for a in answers] == [(0, "")] * len(wanted)
@@ -115,9 +122,12 @@ def test_grpc_calls_on_one_channel_take_different_tunnels_with_messages_both_way
     assert all(("x-origin-trailer", "done") in a.trailers for a in answers)
 
 
-def test_a_grpc_call_that_fails_at_the_origin_fails_with_its_status_and_trailer(host: Steered) -> None:
+def test_a_grpc_call_that_fails_at_the_origin_fails_with_its_status_and_trailer(
+    host: Steered, witness: Witness
+) -> None:
+    headers = [host.token(role="admin"), witness.secret]
     with clients.connected(host.lab, SHARED[0], 50051, "grpc") as client:
-        failed = client.ask("/shop.Store/Fail", host="records.example", headers=[host.token(role="admin")])
+        failed = client.ask("/shop.Store/Fail", host="records.example", headers=headers)
 
     assert (failed.status, failed.error, ("x-origin-trailer", "done") in failed.trailers) == (9, "asked to fail", True)
 
@@ -125,7 +135,7 @@ def test_a_grpc_call_that_fails_at_the_origin_fails_with_its_status_and_trailer(
 @FAMILIES
 def test_a_websocket_stays_in_its_tunnel(host: Steered, witness: Witness, family: int) -> None:
     with clients.connected(host.lab, SHARED[family], 80, "websocket") as client:
-        opened = client.ask("/ws", host="records.example", headers=[host.token(role="admin")])
+        opened = client.ask("/ws", host="records.example", headers=[host.token(role="admin"), witness.secret])
         echoed = [client.ask("", host="", body=text).body for text in (witness.canary.decode(), "long" * 30000)]
 
     assert opened.json()["source"] == world.seen_as("wg-a")[family]
@@ -197,10 +207,10 @@ def _last(host: Steered) -> dict[str, object]:
 
 # Last in this file: gateways do not come back.
 def test_a_dead_gateway_stops_its_profile_alone(host: Steered, witness: Witness) -> None:
-    secret = ("x-canary", witness.canary.decode())
+    secret = witness.secret
     admin, clerk = host.token(sub="ada", role="admin"), host.token(sub="bob", role="clerk")
     with clients.connected(host.lab, SHARED[0], 80) as client:
-        open_already = client.ask("/", host="records.example", headers=[admin])
+        open_already = client.ask("/", host="records.example", headers=[admin, secret])
         for name in ("gw-c", "gw-a"):
             for pid in on.processes(host.lab, name):
                 signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGKILL)
@@ -214,8 +224,9 @@ def test_a_dead_gateway_stops_its_profile_alone(host: Steered, witness: Witness)
                 answers[tunnel] = other.ask("/", host=name, headers=[who, secret] if tunnel != "direct" else [who])
         # to an address where no connection stands yet
         with clients.connected(host.lab, "198.51.100.82", 50051, "grpc") as other:
-            call = other.ask("/new.Store/GetItem", host="records.example", headers=[admin, secret])
-    request = f"GET / HTTP/1.1\r\nHost: records.example\r\n{': '.join(admin)}\r\nConnection: close\r\n\r\n"
+            call = other.ask("/new.Store/GetItem", host="records.example", headers=[admin, secret], body=secret[1])
+    fields = "".join(f"{': '.join(one)}\r\n" for one in (admin, secret))
+    request = f"GET / HTTP/1.1\r\nHost: records.example\r\n{fields}Connection: close\r\n\r\n"
     begun = time.monotonic()
     pooled = host.talk(SHARED[0], 80, request.encode(), wait=50)
 

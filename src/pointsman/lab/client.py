@@ -1,7 +1,8 @@
 """A client's process: one connection, many requests. One JSON request per line in, one JSON answer per line out.
 
 `python -m pointsman.lab.client KIND ADDRESS PORT [UID]` with KIND `http1`, `http2`, `grpc`, `call` or `websocket`. The
-connection is made once, by the first request, and never again: what happens on it, happens on one connection.
+connection is made once, by the first request, and never again: what happens on it, happens on one connection. What is
+sent stands in the frames as it is, without the code of HPACK and without a mask: a witness on the wire can find it.
 """
 
 import encodings.idna  # noqa: F401 -- a socket loads it late, when the user may not read the interpreter's files
@@ -9,6 +10,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -18,6 +20,7 @@ import grpc
 import h2.config
 import h2.connection
 import h2.events
+import hpack
 import wsproto
 import wsproto.connection
 import wsproto.events
@@ -54,8 +57,7 @@ def http1(address: str, port: int) -> Ask:
 def http2(address: str, port: int) -> Ask:
     """Return a client for HTTP/2 cleartext with prior knowledge on one connection."""
     line = socket.create_connection((address, port), TIMEOUT)
-    state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
-    state.initiate_connection()
+    state = http2_state()
     line.sendall(state.data_to_send())
 
     def ask(request: Any) -> dict[str, Any]:
@@ -87,6 +89,21 @@ def http2(address: str, port: int) -> Ask:
             line.sendall(state.data_to_send())
 
     return ask
+
+
+class _Plain(hpack.Encoder):
+    """Writes all fields as they are: the encoder of this library codes them also where that is longer."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        return super().encode(headers, huffman=False)
+
+
+def http2_state() -> h2.connection.H2Connection:
+    """Return a client's side of an HTTP/2 connection that has begun, and writes header fields as they are."""
+    state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    state.encoder = _Plain()
+    state.initiate_connection()
+    return state
 
 
 def rpc(address: str, port: int) -> Ask:
@@ -164,13 +181,25 @@ def websocket(address: str, port: int) -> Ask:
 
     def ask(request: Any) -> dict[str, Any]:
         if state.state is wsproto.connection.ConnectionState.OPEN:
-            line.sendall(state.send(wsproto.events.TextMessage(request["body"])))
+            line.sendall(text_frame(request["body"].encode()))
         else:
             headers = [(name.encode(), value.encode()) for name, value in request["headers"]]
             line.sendall(state.send(wsproto.events.Request(request["host"], request["path"], extra_headers=headers)))
         return take()
 
     return ask
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return a whole text message as a client sends it (RFC 6455), with a mask of zeros."""
+    size = len(text)
+    if size < 126:
+        length = struct.pack("!B", 0x80 | size)
+    elif size < 1 << 16:
+        length = struct.pack("!BH", 0x80 | 126, size)
+    else:
+        length = struct.pack("!BQ", 0x80 | 127, size)
+    return b"\x81" + length + bytes(4) + text
 
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:

@@ -127,7 +127,7 @@ class Judging:
         token = self._token(call)
         identity = self.compiled.policy.identity
         proof = ((identity.header, identity.prefix + token),) if token and identity else ()
-        return proof if wanted.clear else (*proof, ("x-canary", self.witness.canary.decode()))
+        return proof if wanted.clear else (*proof, self.witness.secret)
 
     def add(
         self, mark: str, call: Call, wanted: Decided, seen: Observed, also: tuple[str, ...] = (), told: str = ""
