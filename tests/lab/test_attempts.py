@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import yaml
 
+from pointsman.lab import exec as on
 from pointsman.lab import instance, world
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
@@ -57,13 +59,27 @@ def ask(host: Steered, canary: bytes, port: int = 80, times: int = 1) -> list[An
     return [tuple(one) for one in json.loads(done.stdout)]
 
 
+@contextmanager
+def refused(lab: Lab) -> Iterator[None]:
+    """Have the origin refuse connections to one port."""
+    rules = "table inet shut { chain in { type filter hook input priority 0; tcp dport 8081 reject with tcp reset; }; }"
+    on.demand(lab, world.ORIGIN, ["nft", "-f", "-"], given=rules)
+    try:
+        yield
+    finally:
+        on.demand(lab, world.ORIGIN, ["nft", "delete", "table", "inet", "shut"])
+
+
 def carrier(host: Steered) -> str:
     return str(instance.agent_status(host.lab)["profiles"][0]["tunnel"])
 
 
 def test_an_origin_that_refuses_changes_nothing(host: Steered, witness: Witness) -> None:
-    assert ask(host, witness.canary, port=8081, times=8) == [(503, "")] * 8
-    until(lambda: tunnel(host, "wg-a")["troubles"]["connect"] >= 8, "the records are read")
+    with refused(host.lab):
+        assert ask(host, witness.canary, port=8081, times=8) == [(503, "")] * 8
+    until(lambda: host.status()["counts"]["requests"] >= 8, "the records are read")
+    turn = host.status()["turn"]["number"]
+    until(lambda: host.status()["turn"]["number"] > turn + 1, "they had their turn")
 
     assert (carrier(host), tunnel(host, "wg-a")["state"], tunnel(host, "wg-b")["state"]) == ("wg-a", "up", "up")
 
