@@ -1,7 +1,8 @@
 """The decision record of each request and each plain TCP flow: one line of JSON. Never a token, never a query.
 
 What still runs is told, too, again and again in a file of its own, with all the facts that another policy could ask
-about: whoever reads it can decide anew.
+about: whoever reads it can decide anew. A third file tells of each attempt that could not connect, also where another
+lane has answered the request then; one that connects costs no line.
 """
 
 from pointsman.dataplane.envoy import Json, Object, Settings, extension, typed
@@ -24,6 +25,15 @@ COMMON: Object = {
     "sent": "%BYTES_SENT%",
     "milliseconds": "%DURATION%",
 }
+
+
+# What an attempt met that could not connect: nothing in time, or an error of the path, of the origin or of this host.
+_FAILED: Object = {
+    "time": COMMON["time"],
+    "destination": COMMON["destination"],
+    "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+_UNCONNECTED: Object = {"response_flag_filter": {"flags": ["UF"]}}
 
 
 def http_log(settings: Settings, by_user: bool, noted: Object) -> list[Json]:
@@ -55,18 +65,28 @@ def http_log(settings: Settings, by_user: bool, noted: Object) -> list[Json]:
         **COMMON,
     }
     return [
-        _file(settings.access_log, ended, "DownstreamEnd"),
-        _file(settings.running_log, running, "DownstreamPeriodic"),
+        _file(settings.access_log, ended, _told("DownstreamEnd")),
+        _file(settings.running_log, running, _told("DownstreamPeriodic")),
     ]
 
 
+def attempts_log(settings: Settings) -> list[Json]:
+    """Return the log of each attempt of a request that could not connect."""
+    return [_file(settings.attempts_log, {"lane": "%UPSTREAM_CLUSTER%", **_FAILED}, _UNCONNECTED)]
+
+
 def tcp_log(settings: Settings) -> list[Json]:
-    """Return the logs of plain TCP flows: those that ended, and those that run."""
+    """Return the logs of plain TCP flows: those that ended, those that run, those that could not connect."""
     lane = "%METADATA(CLUSTER:pointsman:lane)%"
     record: Object = {"kind": "tcp", "decision": "%UNIQUE_ID%", "lane": lane, **COMMON}
     return [
-        _file(settings.access_log, record, "TcpConnectionEnd"),
-        _file(settings.running_log, record, "TcpPeriodic"),
+        _file(settings.access_log, record, _told("TcpConnectionEnd")),
+        _file(settings.running_log, record, _told("TcpPeriodic")),
+        _file(
+            settings.attempts_log,
+            {"lane": lane, **_FAILED},
+            {"and_filter": {"filters": [_told("TcpConnectionEnd"), _UNCONNECTED]}},
+        ),
     ]
 
 
@@ -82,9 +102,13 @@ def noted(policy: Policy) -> Object:
     }
 
 
-def _file(path: str, record: Object, when: str) -> Object:
+def _told(when: str) -> Object:
+    return {"log_type_filter": {"types": [when]}}
+
+
+def _file(path: str, record: Object, which: Object) -> Object:
     log = extension(
         "envoy.access_loggers.file",
         typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", path=path, log_format={"json_format": record}),
     )
-    return {**log, "filter": {"log_type_filter": {"types": [when]}}}
+    return {**log, "filter": which}

@@ -39,6 +39,11 @@ class Settings:
         """Return the path of the records of what still runs."""
         return f"{self.state}/running.log"
 
+    @property
+    def attempts_log(self) -> str:
+        """Return the path of the records of attempts that could not connect."""
+        return f"{self.state}/attempts.log"
+
 
 def typed(kind: str, /, **fields: Json) -> Object:
     """Return a message of this type."""

@@ -131,6 +131,7 @@ def _filters(policy: Policy, settings: Settings) -> list[Json]:
             "envoy.extensions.filters.http.router.v3.Router",
             suppress_envoy_headers=True,
             dynamic_stats=False,
+            upstream_log=accesslog.attempts_log(settings),
         ),
     )
     identity, limits = (

@@ -128,6 +128,7 @@ class Agent:
         except Fault as fault:
             self._log.fault(fault)
         await self._prove()
+        self._force.fleet.weigh(self._prover.ledger.outcomes.attempts, time.monotonic())
         try:
             await asyncio.to_thread(self._force.host.tend_proxy)
         except Fault as fault:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pointsman.model.fault import Fault
 from pointsman.model.profile import Health
-from pointsman.model.tunnel import Kind, State, Tunnel
+from pointsman.model.tunnel import Entry, Kind, State, Tunnel
 from pointsman.system.log import Log
-from pointsman.tunnels import lifecycle
+from pointsman.tunnels import attempts, lifecycle
+from pointsman.tunnels.attempts import Attempts
 from pointsman.tunnels.health import Pulse, judged
 from pointsman.tunnels.lifecycle import Event, Life
 from pointsman.tunnels.pool import Pool, Supply
@@ -38,6 +39,8 @@ class Fleet:
         self._revived: dict[str, float] = {}
         self._sent_before: dict[str, int] = {}
         self._pulses: dict[str, tuple[Pulse, Health]] = {}
+        self._attempts: dict[str, Attempts] = {}
+        self._up_since: dict[str, float] = {}
         for supply in pool.supplies:
             self.add(supply)
 
@@ -59,7 +62,8 @@ class Fleet:
         """Take a tunnel down and look after it no more; return what failed."""
         supply = self._supplies.pop(name, None)
         fault = None if supply is None else await asyncio.to_thread(self._stop, supply)
-        for known in (self._berths, self._lives, self._locks, self._seen, self._revived, self._sent_before):
+        kept = (self._berths, self._lives, self._locks, self._seen, self._revived, self._sent_before, self._up_since)
+        for known in kept:
             known.pop(name, None)
         return fault
 
@@ -78,8 +82,16 @@ class Fleet:
     def heed(self, pulses: Mapping[str, tuple[Pulse, Health]], now: float) -> None:
         """Take what the probes say of the tunnels by name, at once and until they say something else."""
         self._pulses = dict(pulses)
-        for name in pulses.keys() & self._seen.keys():
-            self._live(name, lifecycle.observed(self._lives[name], self._judged(name, self._seen[name]), now))
+        for supply in tuple(self._supplies.values()):
+            if supply.entry.name in pulses:
+                self._judge(supply.entry, now)
+
+    def weigh(self, found: Mapping[str, Attempts], now: float) -> None:
+        """Take what requests came to on the tunnels by name. It counts for those that no probe speaks for."""
+        self._attempts = dict(found)
+        for supply in tuple(self._supplies.values()):
+            if supply.entry.name in found:
+                self._judge(supply.entry, now)
 
     def lose(self, name: str, why: str) -> None:
         """Count a tunnel as failed, whatever its daemon says."""
@@ -145,8 +157,16 @@ class Fleet:
             port=seen.port,
         )
 
-    def _judged(self, name: str, seen: Observation) -> Observation:
-        return judged(seen, *self._pulses[name]) if name in self._pulses else seen
+    def _judge(self, entry: Entry, now: float) -> None:
+        seen = self._judged(entry, self._seen[entry.name], now)
+        self._live(entry.name, lifecycle.observed(self._lives[entry.name], seen, now))
+
+    def _judged(self, entry: Entry, seen: Observation, now: float) -> Observation:
+        if entry.name in self._pulses:
+            return judged(seen, *self._pulses[entry.name])
+        if entry.probe or entry.kind is Kind.DIRECT or entry.name not in self._attempts:
+            return seen
+        return attempts.judged(seen, self._attempts[entry.name], self._up_since.get(entry.name, now), now)
 
     def _tend(self, name: str, links: Links) -> None:
         lock = self._locks.get(name)
@@ -165,7 +185,7 @@ class Fleet:
         except Fault as fault:
             self._log.fault(fault)
             seen = Observation(State.FAILED, place.link, why=str(fault))
-        life = lifecycle.observed(self._lives[name], self._judged(name, seen), now)
+        life = lifecycle.observed(self._lives[name], self._judged(supply.entry, seen, now), now)
         if lifecycle.due(life, seen.state is not State.GONE, now):
             try:
                 driver.start(supply.spec, place)
@@ -195,6 +215,8 @@ class Fleet:
 
     def _live(self, name: str, life: Life) -> None:
         before, self._lives[name] = self._lives[name], life
+        if life.state.carries and not before.state.carries:
+            self._up_since[name] = life.since
         if life.state is not before.state:
             self._log.event("a tunnel is now", tunnel=name, state=life.state, why=life.why)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pointsman.node.outcomes import Outcomes
 from pointsman.node.paths import Paths
 from pointsman.node.proof import Finding
 from pointsman.node.records import Decided, Follower, Tally, parse, rotate
@@ -11,18 +12,23 @@ FORGOTTEN = 8.0  # seconds after which what was told to run, and is told no more
 
 
 class Ledger:
-    """The decision records since this agent started, and what still runs. Times are in seconds of a steady clock."""
+    """The decision records since this agent started, what still runs, and what attempts came to.
+
+    Times are in seconds of a steady clock.
+    """
 
     def __init__(self, paths: Paths) -> None:
         self.tally = Tally()
-        self._files = (paths.records, paths.running)
-        self._ended, self._going = (Follower(path) for path in self._files)
+        self.outcomes = Outcomes()
+        self._files = (paths.records, paths.running, paths.attempts)
+        self._ended, self._going, self._failed = (Follower(path) for path in self._files)
         self._running: dict[str, tuple[float, Running]] = {}
 
     def skip(self) -> None:
         """Leave out what an earlier agent has counted."""
         self._ended.skip()
         self._going.skip()
+        self._failed.skip()
 
     @property
     def running(self) -> list[Running]:
@@ -37,7 +43,13 @@ class Ledger:
             if running is None:
                 self.tally.unreadable += 1
             else:
-                self._running[running.key] = (now, running)
+                self._go_on(running, now)
+        for line in self._failed.lines():
+            record = parse(line)
+            if record is None:
+                self.tally.unreadable += 1
+            else:
+                self.outcomes.fail(record, now)
         found = []
         for line in self._ended.lines():
             record = parse(line)
@@ -45,11 +57,19 @@ class Ledger:
                 self.tally.unreadable += 1
                 continue
             self._running.pop(key_of(record), None)
+            self.outcomes.end(record, now)
             finding = self.tally.add(record, decided)
             if finding:
                 found.append(finding)
         self._running = {key: one for key, one in self._running.items() if now - one[0] < FORGOTTEN}
+        self.outcomes.forget(now)
         moved = [path for path in self._files if rotate(path)]
         if moved:
             reopen()
         return found
+
+    def _go_on(self, running: Running, now: float) -> None:
+        before = self._running.get(running.key)
+        if before is not None and running.sent > before[1].sent:
+            self.outcomes.answer(running.tunnel, now)
+        self._running[running.key] = (now, running)

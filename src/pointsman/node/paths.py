@@ -56,6 +56,11 @@ class Paths(folders.Folders):
         return self.proxy / "running.log"
 
     @property
+    def attempts(self) -> Path:
+        """The records of attempts that could not connect."""
+        return self.proxy / "attempts.log"
+
+    @property
     def evidence(self) -> Path:
         """What was proven, interval by interval."""
         return self.state / "evidence.log"

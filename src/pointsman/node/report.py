@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pointsman.model.policy import Policy
-from pointsman.model.tunnel import Lane, Tunnel
+from pointsman.model.tunnel import Lane, State, Tunnel
 from pointsman.node.config import Node
 from pointsman.node.memory import Memory
 from pointsman.node.plan import Plan
@@ -137,6 +137,11 @@ class _Snapshot(Collector):
         for tunnel in self._tunnels:
             up.add_metric((tunnel.name, tunnel.kind), tunnel.state.carries)
         yield up
+        suffers = GaugeMetricFamily("pointsman_tunnel_degraded", "1 while it comes last.", labels=("tunnel", "why"))
+        for tunnel in self._tunnels:
+            if tunnel.state is State.DEGRADED:
+                suffers.add_metric((tunnel.name, tunnel.why), 1)
+        yield suffers
         ages = GaugeMetricFamily("pointsman_tunnel_key_age_seconds", "Age of keys made for it.", labels=("tunnel",))
         for name, age in sorted(self._key_ages.items()):
             ages.add_metric((name,), age)

@@ -26,10 +26,12 @@ class Running:
 
     `began` is in seconds of the Unix clock. `claims` are those of the verified token, None where the policy of its
     beginning did not look for one. `headers` are those that it declared, None where the request had none of that name.
+    `sent` counts the bytes that its client was given.
     """
 
     key: str
     profile: str
+    tunnel: str
     began: float
     client: str
     source: str
@@ -37,6 +39,7 @@ class Running:
     request: Request
     claims: Mapping[str, object] | None
     headers: Mapping[str, str | None]
+    sent: int
 
     @property
     def back(self) -> Pair:
@@ -71,9 +74,11 @@ def understand(record: Mapping[str, Any]) -> Running | None:
             port=int(port),
             uid=None,
         )
+        profile, _, tunnel = str(record["lane"] or "").partition("@")
         return Running(
             key=key_of(record),
-            profile=str(record["lane"] or "").partition("@")[0],
+            profile=profile,
+            tunnel=tunnel,
             began=datetime.fromisoformat(record["time"]).timestamp(),
             client=str(record["client"]),
             source=str(record["source"] or ""),
@@ -81,6 +86,7 @@ def understand(record: Mapping[str, Any]) -> Running | None:
             request=request,
             claims=record["claims"] or {} if "claims" in record else None,
             headers=headers,
+            sent=int(record.get("sent") or 0),
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         return None

@@ -2,6 +2,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pointsman.model.tunnel import Entry, Kind, State
 from pointsman.node.fleet import Fleet
 from pointsman.system.log import Log
 from pointsman.tunnels import lifecycle
+from pointsman.tunnels.attempts import Attempts, answered
 from pointsman.tunnels.health import Pulse
 from pointsman.tunnels.pool import Pool, Supply
 from pointsman.tunnels.port import NO_LINKS, Berth, DirectSpec, Link, Links, Observation, Spec, link_name
@@ -190,3 +192,67 @@ def test_a_gateway_that_answers_no_probe_is_greeted_anew_after_a_while(
         asyncio.run(fleet.turn())
 
     assert (fleet.state("a"), driver.revived) == (State.FAILED, ["a"] * times)
+
+
+def silent(now: float) -> Attempts:
+    """What is known of a tunnel on which five attempts have just failed."""
+    return Attempts((now,) * 5, doubted=now)
+
+
+def weighed(driver: Driver, entry: Entry, heeded: bool = False) -> Fleet:
+    """A fleet of one tunnel that came up, and whose requests then were not answered."""
+    fleet = Fleet(
+        Pool((Supply(entry, DirectSpec("eth0")),)), {entry.kind: driver}, Path("/nowhere"), 64002, dict, Log()
+    )
+    asyncio.run(fleet.turn())
+    if heeded:
+        fleet.heed({entry.name: (Pulse(), Health())}, time.monotonic())
+    now = time.monotonic()
+    fleet.weigh({entry.name: silent(now), "gone": silent(now)}, now)
+    return fleet
+
+
+UNPROBED = Entry("a", Kind.WIREGUARD, Level.STRONG)
+
+
+def test_a_tunnel_without_a_probe_is_degraded_when_no_attempt_is_answered() -> None:
+    fleet = weighed(Driver(), UNPROBED)
+    assert fleet.state("a") is State.DEGRADED
+    assert fleet.tunnels({"a": 7100})[0].why == "5 attempts to connect failed within 15 s, none was answered"
+
+    asyncio.run(fleet.turn())
+    assert fleet.state("a") is State.DEGRADED
+
+    now = time.monotonic()
+    fleet.weigh({"a": answered(silent(now), now)}, now)
+    assert fleet.state("a") is State.UP
+
+
+def test_a_doubted_tunnel_is_up_again_when_its_time_is_over() -> None:
+    fleet = weighed(Driver(), UNPROBED)
+
+    fleet.weigh({}, time.monotonic())  # nothing is known of it any more
+    asyncio.run(fleet.turn())
+
+    assert fleet.state("a") is State.UP
+
+
+@pytest.mark.parametrize("heeded", [True, False])
+def test_where_there_is_a_probe_it_decides_alone(heeded: bool) -> None:
+    assert weighed(Driver(), replace(UNPROBED, probe="10.71.0.1"), heeded).state("a") is State.UP
+
+
+def test_direct_has_no_gateway_that_could_be_silent() -> None:
+    assert weighed(Driver(), Entry("a", Kind.DIRECT, Level.NONE, device="eth0")).state("a") is State.UP
+
+
+def test_what_was_before_a_tunnel_came_up_does_not_count_against_it() -> None:
+    up = Observation(State.UP, "pm0")
+    fleet = weighed(Driver(up, Observation(State.FAILED, "pm0", why="no answer"), up), UNPROBED)
+    before = {"a": silent(time.monotonic())}
+
+    asyncio.run(fleet.turn())
+    assert fleet.state("a") is State.FAILED
+    asyncio.run(fleet.turn())
+    fleet.weigh(before, time.monotonic())
+    assert fleet.state("a") is State.UP

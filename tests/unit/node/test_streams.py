@@ -49,6 +49,7 @@ def record(**more: object) -> dict[str, Any]:
         "content_type": "application/grpc",
         "claims": {"role": "admin"},
         "headers": {"x-tenant": None},
+        "sent": 0,
         **more,
     }
 
