@@ -193,10 +193,8 @@ def add(
     except OSError as error:
         Client(runtime, role="gateway").post("/v1/remove", {"node": "", "name": name})
         raise Fault("file", f"write `{output}`", str(error.strerror)) from error
-    if json:
-        show.as_json({"name": name, "addresses": answer["addresses"], "file": str(output)})
-        return
-    print(f"{name}: {', '.join(answer['addresses'])}; give `{output}` to the other end, and keep no copy")
+    said = f"{name}: {', '.join(answer['addresses'])}; give `{output}` to the other end, and keep no copy"
+    show.done(json, {"name": name, "addresses": answer["addresses"], "file": str(output)}, said)
 
 
 @app.command()
@@ -211,10 +209,7 @@ def remove(
     Example: pointsman gateway remove office
     """
     answer = Client(runtime, role="gateway").post("/v1/remove", {"node": node, "name": name})
-    if json:
-        show.as_json(answer)
-        return
-    print("removed" if answer["removed"] else "there is no such tunnel")
+    show.done(json, answer, "removed" if answer["removed"] else "there is no such tunnel")
 
 
 def _row(tunnel: dict[str, Any]) -> tuple[object, ...]:

@@ -44,11 +44,9 @@ def up(
         except BaseException:
             life.down(lab)
             raise
-    if json:
-        show.as_json(life.status(lab))
-        return
     program = "./dev" if "POINTSMAN_RUN" in os.environ else "pointsman"
-    print(f"lab `{lab.name}` is up; look around: {program} lab exec --name {lab.name} instance -- ip address")
+    said = f"lab `{lab.name}` is up; look around: {program} lab exec --name {lab.name} instance -- ip address"
+    show.done(json, life.status(lab) if json else None, said)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -108,7 +106,7 @@ def token(
     lab = names.lab(name or names.default_name())
     _must_stand(lab.keys, lab.name)
     signed = clients.token(lab, algorithm, lifetime, **claims_of(claims or (), "CLAIM"))
-    show.as_json({"token": signed}) if json else print(signed)
+    show.done(json, {"token": signed}, signed)
 
 
 @app.command()
@@ -122,10 +120,8 @@ def down(name: Name = None, json: AsJson = False) -> None:
     lab = names.lab(name or names.default_name())
     stood = lab.folder.exists() or lab in names.standing()
     life.down(lab)
-    if json:
-        show.as_json({"name": lab.name, "removed": stood})
-        return
-    print(f"lab `{lab.name}` is down" if stood else f"lab `{lab.name}` was not up: nothing to take down")
+    said = f"lab `{lab.name}` is down" if stood else f"lab `{lab.name}` was not up: nothing to take down"
+    show.done(json, {"name": lab.name, "removed": stood}, said)
 
 
 def _must_stand(path: Path, name: str) -> None:

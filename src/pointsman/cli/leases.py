@@ -55,10 +55,7 @@ def revoke(
     """
     body = {"profile": profile, "holder": holder, "ban": duration(for_) if for_ else 0}
     answer = Client(runtime).post("/v1/leases/revoke", body)
-    if json:
-        show.as_json(answer)
-        return
-    print("revoked" if answer["revoked"] else f"`{holder}` holds no tunnel of `{profile}`")
+    show.done(json, answer, "revoked" if answer["revoked"] else f"`{holder}` holds no tunnel of `{profile}`")
 
 
 @app.command()
@@ -72,7 +69,7 @@ def rotate(
     Example: pointsman leases rotate gw-a-1f2e3d4c
     """
     after = Client(runtime).post("/v1/leases/rotate", {"tunnel": tunnel})["tunnel"]
-    show.as_json({"replaced": tunnel, "tunnel": after}) if json else print(f"{tunnel} is replaced by {after}")
+    show.done(json, {"replaced": tunnel, "tunnel": after}, f"{tunnel} is replaced by {after}")
 
 
 def _s(seconds: float) -> str:

@@ -50,7 +50,7 @@ def version(json: AsJson = False) -> None:
 
     Example: pointsman version
     """
-    show.as_json({"version": __version__}) if json else print(__version__)
+    show.done(json, {"version": __version__}, __version__)
 
 
 def main() -> None:

@@ -106,10 +106,7 @@ def confirm(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
     Example: pointsman confirm
     """
     answer = Client(runtime).post("/v1/confirm")
-    if json:
-        show.as_json(answer)
-        return
-    print("confirmed" if answer["confirmed"] else "nothing was waiting to be confirmed")
+    show.done(json, answer, "confirmed" if answer["confirmed"] else "nothing was waiting to be confirmed")
 
 
 def break_glass(
@@ -125,15 +122,12 @@ def break_glass(
     """
     if end:
         Client(runtime).post("/v1/close-glass")
-        show.as_json({"open": False, "until": None}) if json else print("closed")
+        show.done(json, {"open": False, "until": None}, "closed")
         return
     if not reason:
         raise typer.BadParameter('say why with `--reason "…"`; it is recorded')
-    answer = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})
-    if json:
-        show.as_json({"open": True, "until": answer["until"]})
-        return
-    print(f"open for {for_}, until {answer['until']}")
+    until = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})["until"]
+    show.done(json, {"open": True, "until": until}, f"open for {for_}, until {until}")
 
 
 def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
