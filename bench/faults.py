@@ -14,9 +14,9 @@ from bench.swallowed import swallowing
 from pointsman.lab import exec as on
 from pointsman.lab import gateway, instance, world
 from pointsman.lab.names import Lab
+from pointsman.model.tunnel import Kind
 
-VAULT = tuple(one for one in world.GATEWAYS if one.host in ("gw-a", "gw-b"))
-DAEMONS = ("wireguard-go", "openvpn")
+DAEMONS = {Kind.WIREGUARD: "wireguard-go", Kind.OPENVPN: "openvpn"}
 _LONGEST = 3.0
 
 
@@ -50,7 +50,7 @@ def proxy_killed(struck: Struck) -> Iterator[str]:
 @contextmanager
 def gateway_killed(struck: Struck) -> Iterator[str]:
     """Kill the process of a gateway; what it made stays, and another one is started."""
-    far = struck.dice.choice(VAULT)
+    far = struck.dice.choice(world.GATEWAYS)
     _kill(struck.lab, far.host, ("python", "python3", "pointsman"), struck.dice)
     try:
         yield f"the process of {far.host}"
@@ -61,23 +61,23 @@ def gateway_killed(struck: Struck) -> Iterator[str]:
 @contextmanager
 def gateway_silent(struck: Struck) -> Iterator[str]:
     """Let a gateway take in nothing."""
-    far = struck.dice.choice(VAULT)
+    far = struck.dice.choice(world.GATEWAYS)
     with swallowing(struck.lab, far.host):
         yield f"the network of {far.host}"
 
 
 @contextmanager
 def far_daemon_killed(struck: Struck) -> Iterator[str]:
-    """Kill the daemon that is the far end of all tunnels of a gateway; the gateway starts it again."""
-    far = struck.dice.choice(VAULT)
-    _kill(struck.lab, far.host, DAEMONS[:1], struck.dice)
+    """Kill the daemon that is the far end of a gateway's tunnel in the pool; the gateway starts it again."""
+    far = struck.dice.choice(world.GATEWAYS)
+    _kill(struck.lab, far.host, (DAEMONS[far.kind],), struck.dice)
     yield f"the daemon of {far.host}"
 
 
 @contextmanager
 def near_daemon_killed(struck: Struck) -> Iterator[str]:
     """Kill the daemon of one tunnel on the instance; the agent starts it again."""
-    _kill(struck.lab, world.INSTANCE, DAEMONS, struck.dice)
+    _kill(struck.lab, world.INSTANCE, tuple(DAEMONS.values()), struck.dice)
     yield "a tunnel's daemon"
 
 

@@ -101,13 +101,14 @@ def _soak(seconds: float, dice: random.Random) -> dict[str, object]:
 
 
 def _callers(lab: Lab, watching: Witness, seconds: float) -> list[Caller]:
-    """Return who asks: readers and writers of a shared profile, and users with tunnels of their own."""
+    """Return who asks: readers and writers of a shared profile, and of one on OpenVPN; users with their own tunnels."""
     canary = ("x-canary", watching.canary.decode())
     shared = [Caller("/shared/soak", method, (canary,), _PAUSE) for method in ("GET",) * 4 + ("POST",) * 2]
     lifetime = int(seconds) + 600
     tokens = {f"soak-{n}": clients.token(lab, sub=f"soak-{n}", lifetime=lifetime) for n in range(_USERS)}
     own = [Caller(f"/own/{user}", "GET", (canary, ("x-identity-token", t)), _PAUSE) for user, t in tokens.items()]
-    return [*shared, *own]
+    single = [Caller("/single/soak", method, (canary,), _PAUSE) for method in ("GET", "POST")]
+    return [*shared, *single, *own]
 
 
 def _strike(

@@ -44,10 +44,12 @@ profiles:
     onMove: drain
     drainWithin: 5s
   - {name: static, encryption: strong, select: {names: [wg-a]}}
+  - {name: single, encryption: encrypted, select: {names: [ovpn-c]}}
 rules:
   - {name: own, when: 'request.path.startsWith("/own/")', profile: own}
   - {name: shared, when: 'request.path.startsWith("/shared/")', profile: shared}
   - {name: static, when: 'request.path.startsWith("/static/")', profile: static}
+  - {name: single, when: 'request.path.startsWith("/single/")', profile: single}
 default: {deny: true}
 """
 

@@ -77,7 +77,7 @@ def test_down_leaves_the_host_as_it_was_before(host: Steered, witness: Witness) 
     assert witness.control() == 3
 
     file = str(host.lab.node / "node.yaml")
-    host.tell("close", "-c", file)
+    told = host.json("close", "-c", file), host.json("close", "-c", file)
     closed = (witness.control(), status_of(host, "public.example", witness.secret))
     host.restart()
     steered = (witness.control(), status_of(host, "public.example"), status_of(host, "records.example", witness.secret))
@@ -85,6 +85,7 @@ def test_down_leaves_the_host_as_it_was_before(host: Steered, witness: Witness) 
     host.tell("down")
     host.agent.wait(20)
 
+    assert told == ({"installed": True}, {"installed": False})
     assert (closed, steered) == ((0, 0), (0, 200, 403))
     assert {part for part in bare if bare[part] != changed[part]} >= {"routes", "rules", "nftables", "links"}
     assert dump(host) == bare

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import yaml
 
 from pointsman.lab import exec as on
 from pointsman.lab import instance
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
-from tests.lab.steered import Steered, status_of, steering
+from tests.lab.steered import Steered, policy_text, status_of, steering
 
 HOLE = "table inet hole { chain in { type filter hook prerouting priority -400; policy drop; }; }"
 
@@ -66,3 +67,27 @@ def test_a_path_that_swallows_everything_is_known_within_a_second(
     assert dead["why"] == "3 probes in a row had no answer"
     assert took < 1.5  # below one second on a machine that does nothing else
     host.until_up(name)
+
+
+def test_a_profile_says_when_the_path_of_its_tunnel_is_dead(host: Steered) -> None:
+    profiles = yaml.safe_load(policy_text())["profiles"]
+    patient = [
+        one | {"health": {"interval": "300ms", "down": 8}} if one["name"] == "archive" else one for one in profiles
+    ]
+    file = host.lab.node / "patient.yaml"
+    file.write_text(policy_text(profiles=patient))
+    host.tell("policy", "apply", str(file))
+    try:
+        host.until_up("wg-b", "ovpn-c")
+        with blackholed(host.lab, "gw-b"), blackholed(host.lab, "gw-c"):
+            begun = time.monotonic()
+            until(lambda: tunnel(host, "ovpn-c")["state"] == "failed", "the path of the others is known to be dead")
+            assert tunnel(host, "wg-b")["state"] == "up"
+            until(lambda: tunnel(host, "wg-b")["state"] == "failed", "its own is, too")
+            took, dead = time.monotonic() - begun, tunnel(host, "wg-b")
+    finally:  # what was applied outlives the agent
+        host.tell("policy", "apply", str(host.lab.node / "policy.yaml"))
+
+    assert dead["why"] == "8 probes in a row had no answer"
+    assert took > 1.8
+    host.until_up("wg-b", "ovpn-c")

@@ -20,7 +20,7 @@ Runtime = Annotated[
 GatewayFile = Annotated[Path, typer.Option("--config", "-c", help="Gateway file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value for programs.")]
 
-app = typer.Typer(help="The far end: makes tunnels for nodes that ask.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,6 +94,7 @@ def check(
 def down(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Gateway file, where none runs.")] = None,
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """End all tunnels and remove all that is ours from this host. What was granted is kept for the next start.
 
@@ -107,6 +108,9 @@ def down(
         if config is None:
             raise
         faults = [str(fault) for fault in boot.remove(config)]
+    if json:
+        show.as_json({"faults": faults})
+        return
     for fault in faults:
         show.error(fault)
     print("down: the host is as it was before")
@@ -164,6 +168,7 @@ def add(
     bandwidth: Annotated[str, typer.Option(metavar="RATE", help="At most this much each way, like 100Mbit.")] = "",
     qos: Annotated[Literal["interactive", "default", "bulk"], typer.Option(help="Queue class.")] = "default",
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """Make a tunnel for good, and the wg-quick or .ovpn file for its other end. The private key is in that file alone.
 
@@ -188,7 +193,8 @@ def add(
     except OSError as error:
         Client(runtime, role="gateway").post("/v1/remove", {"node": "", "name": name})
         raise Fault("file", f"write `{output}`", str(error.strerror)) from error
-    print(f"{name}: {', '.join(answer['addresses'])}; give `{output}` to the other end, and keep no copy")
+    said = f"{name}: {', '.join(answer['addresses'])}; give `{output}` to the other end, and keep no copy"
+    show.done(json, {"name": name, "addresses": answer["addresses"], "file": str(output)}, said)
 
 
 @app.command()
@@ -196,13 +202,14 @@ def remove(
     name: Annotated[str, typer.Argument(help="The tunnel.")],
     node: Annotated[str, typer.Option(help="The node that asked for it; none for one that was added here.")] = "",
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """End a tunnel at once. Its other end is not let in any more.
 
     Example: pointsman gateway remove office
     """
-    gone = Client(runtime, role="gateway").post("/v1/remove", {"node": node, "name": name})["removed"]
-    print("removed" if gone else "there is no such tunnel")
+    answer = Client(runtime, role="gateway").post("/v1/remove", {"node": node, "name": name})
+    show.done(json, answer, "removed" if answer["removed"] else "there is no such tunnel")
 
 
 def _row(tunnel: dict[str, Any]) -> tuple[object, ...]:

@@ -1,6 +1,5 @@
 """`pointsman lab`: a small world of network namespaces to try things in."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pointsman.cli import show
 from pointsman.cli.claims import claims_of
+from pointsman.cli.node import AsJson
 
 app = typer.Typer(help="A small world of network namespaces to try things in (root).", no_args_is_help=True)
 Name = Annotated[str | None, typer.Option("--name", help="Which lab; several can stand at once.")]
@@ -26,6 +27,7 @@ def up(
     name: Name = None,
     policy: Annotated[Path | None, typer.Option(help="The instance's policy.")] = None,
     agent: Annotated[bool, typer.Option(help="Start the agent on the instance.")] = True,
+    json: AsJson = False,
 ) -> None:
     """Bring up instance, three gateways and origin; with a policy also the agent.
 
@@ -43,7 +45,8 @@ def up(
             life.down(lab)
             raise
     program = "./dev" if "POINTSMAN_RUN" in os.environ else "pointsman"
-    print(f"lab `{lab.name}` is up; look around: {program} lab exec --name {lab.name} instance -- ip address")
+    said = f"lab `{lab.name}` is up; look around: {program} lab exec --name {lab.name} instance -- ip address"
+    show.done(json, life.status(lab) if json else None, said)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -71,7 +74,7 @@ def exec(  # noqa: A001
 
 
 @app.command()
-def status(name: Name = None, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def status(name: Name = None, json: AsJson = False) -> None:
     """Show hosts, namespaces, addresses, interfaces and tunnels.
 
     Example: pointsman lab status --json
@@ -79,10 +82,7 @@ def status(name: Name = None, as_json: Annotated[bool, typer.Option("--json", he
     from pointsman.lab import life, names
 
     found = life.status(names.lab(name or names.default_name()))
-    if as_json:
-        print(json.dumps(found, indent=2))
-    else:
-        _show(found)
+    show.as_json(found) if json else _show(found)
     if not found["up"]:
         raise typer.Exit(1)
 
@@ -93,6 +93,7 @@ def token(
     name: Name = None,
     algorithm: Annotated[str, typer.Option(help="ES256 or RS256.")] = "ES256",
     lifetime: Annotated[int, typer.Option(help="In seconds.")] = 3600,
+    json: AsJson = False,
 ) -> None:
     """Print an identity token signed by the lab's issuer.
 
@@ -104,11 +105,12 @@ def token(
         raise typer.BadParameter(f"`{algorithm}` is not ES256 or RS256")
     lab = names.lab(name or names.default_name())
     _must_stand(lab.keys, lab.name)
-    print(clients.token(lab, algorithm, lifetime, **claims_of(claims or (), "CLAIM")))
+    signed = clients.token(lab, algorithm, lifetime, **claims_of(claims or (), "CLAIM"))
+    show.done(json, {"token": signed}, signed)
 
 
 @app.command()
-def down(name: Name = None) -> None:
+def down(name: Name = None, json: AsJson = False) -> None:
     """Take the lab down, whatever is left of it.
 
     Example: pointsman lab down
@@ -118,7 +120,8 @@ def down(name: Name = None) -> None:
     lab = names.lab(name or names.default_name())
     stood = lab.folder.exists() or lab in names.standing()
     life.down(lab)
-    print(f"lab `{lab.name}` is down" if stood else f"lab `{lab.name}` was not up: nothing to take down")
+    said = f"lab `{lab.name}` is down" if stood else f"lab `{lab.name}` was not up: nothing to take down"
+    show.done(json, {"name": lab.name, "removed": stood}, said)
 
 
 def _must_stand(path: Path, name: str) -> None:

@@ -47,26 +47,29 @@ def revoke(
     holder: Annotated[str, typer.Argument(help="Whose tunnel, as `leases list` shows it.")],
     for_: Annotated[str, typer.Option("--for", metavar="TIME", help="No other tunnel for so long, like 10m.")] = "",
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """Take a holder's tunnel away now, with its connections and its keys.
 
     Example: pointsman leases revoke vault ada --for 1h
     """
     body = {"profile": profile, "holder": holder, "ban": duration(for_) if for_ else 0}
-    ended = Client(runtime).post("/v1/leases/revoke", body)["revoked"]
-    print("revoked" if ended else f"`{holder}` holds no tunnel of `{profile}`")
+    answer = Client(runtime).post("/v1/leases/revoke", body)
+    show.done(json, answer, "revoked" if answer["revoked"] else f"`{holder}` holds no tunnel of `{profile}`")
 
 
 @app.command()
 def rotate(
     tunnel: Annotated[str, typer.Argument(help="The tunnel, as `leases list` shows it.")],
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """Have a tunnel with new keys take a tunnel's place; no request is lost.
 
     Example: pointsman leases rotate gw-a-1f2e3d4c
     """
-    print(f"{tunnel} is replaced by {Client(runtime).post('/v1/leases/rotate', {'tunnel': tunnel})['tunnel']}")
+    after = Client(runtime).post("/v1/leases/rotate", {"tunnel": tunnel})["tunnel"]
+    show.done(json, {"replaced": tunnel, "tunnel": after}, f"{tunnel} is replaced by {after}")
 
 
 def _s(seconds: float) -> str:

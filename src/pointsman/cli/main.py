@@ -11,6 +11,7 @@ import typer
 from pointsman import __version__
 from pointsman.cli import show
 from pointsman.cli.client import NoAgent, Refused
+from pointsman.cli.node import AsJson
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Invalid, Problem
 
@@ -44,12 +45,12 @@ def _program(
 
 
 @app.command()
-def version() -> None:
+def version(json: AsJson = False) -> None:
     """Print the version.
 
     Example: pointsman version
     """
-    print(__version__)
+    show.done(json, {"version": __version__}, __version__)
 
 
 def main() -> None:
@@ -67,6 +68,8 @@ def main() -> None:
 
 def _run(json: bool) -> int:
     try:
+        if json:
+            return _told_as_json()
         app()
     except Invalid as invalid:
         show.problems_as_json(invalid.problems) if json else show.problems(invalid.problems)
@@ -81,6 +84,15 @@ def _run(json: bool) -> int:
         _tell(str(fault), fault.label, (), json)
         return 4
     return 0
+
+
+def _told_as_json() -> int:
+    """Run one command whose wrong usage is told to programs, too."""
+    try:
+        return app(standalone_mode=False) or 0
+    except typer.TyperException as wrong:
+        _tell(wrong.format_message(), "usage", (), json=True)
+        return wrong.exit_code
 
 
 def _tell(message: str, label: str, problems: Sequence[Problem], json: bool) -> None:

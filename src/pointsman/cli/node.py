@@ -26,6 +26,7 @@ def up(
         str, typer.Option(metavar="TIME", help="Undo everything unless `pointsman confirm` comes in time, like 60s.")
     ] = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once the host is steered.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Steer this host: decision point, tunnel manager and agent in one process tree.
 
@@ -34,14 +35,16 @@ def up(
     from pointsman.node import boot
 
     seconds = duration(confirm_within) if confirm_within else None
+    if json and not detach:
+        raise typer.BadParameter("`--json` goes with `--detach`; in the foreground the agent prints its log")
     if detach:
-        _steered(boot.detached(config, observe=observe, confirm_within=seconds))
+        answer = Client(boot.detached(config, observe=observe, confirm_within=seconds)).get("/v1/status")
+        show.as_json(answer) if json else _steered(answer)
         return
     boot.run(config, observe=observe, confirm_within=seconds)
 
 
-def _steered(runtime: Path) -> None:
-    answer = Client(runtime).get("/v1/status")
+def _steered(answer: dict[str, Any]) -> None:
     ways = [_way(profile) for profile in answer["profiles"]]
     on_demand = ways.count(ON_DEMAND)
     usable = f"{sum(map(bool, ways)) - on_demand} of {len(ways) - on_demand} profiles usable"
@@ -56,19 +59,22 @@ def _way(profile: dict[str, Any]) -> str:
     return ", ".join(profile.get("shares", ())) or str(profile["tunnel"]) or ("" if profile["why"] else ON_DEMAND)
 
 
-def close(config: ConfigFile) -> None:
+def close(config: ConfigFile, json: AsJson = False) -> None:
     """Install the closed guard and exit: nothing leaves until `pointsman up`. For early boot.
 
     Example: pointsman close -c node.yaml
     """
     from pointsman.node import boot
 
-    boot.close(config)
+    installed = boot.close(config)
+    if json:
+        show.as_json({"installed": installed})
 
 
 def down(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Node file, where no agent runs.")] = None,
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """Remove all that is ours from this host, the guard last. The host is then open.
 
@@ -76,6 +82,7 @@ def down(
     """
     from pointsman.node import boot
 
+    stood = True
     try:
         faults = Client(runtime).post("/v1/down")["faults"]
     except NoAgent:
@@ -83,22 +90,23 @@ def down(
         if known is None:
             raise
         stood, found = boot.remove(known)
-        if not stood and not found:
-            print("down: nothing of ours was here")
-            return
         faults = [str(fault) for fault in found]
+    if json:
+        show.as_json({"removed": stood, "faults": faults})
+        return
     for fault in faults:
         show.error(fault)
-    print("down: the host is as it was before")
+    nothing = not stood and not faults
+    print("down: nothing of ours was here" if nothing else "down: the host is as it was before")
 
 
-def confirm(runtime: Runtime = DEFAULT_RUNTIME) -> None:
+def confirm(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:
     """Keep what `up --confirm-within` would undo.
 
     Example: pointsman confirm
     """
-    pending = Client(runtime).post("/v1/confirm")["confirmed"]
-    print("confirmed" if pending else "nothing was waiting to be confirmed")
+    answer = Client(runtime).post("/v1/confirm")
+    show.done(json, answer, "confirmed" if answer["confirmed"] else "nothing was waiting to be confirmed")
 
 
 def break_glass(
@@ -106,6 +114,7 @@ def break_glass(
     for_: Annotated[str, typer.Option("--for", metavar="TIME", help="For how long, like 10m; at most 24h.")] = "10m",
     end: Annotated[bool, typer.Option("--end", help="Close again now.")] = False,
     runtime: Runtime = DEFAULT_RUNTIME,
+    json: AsJson = False,
 ) -> None:
     """Open the host for a while: nothing is captured or held back. The kernel closes it by itself.
 
@@ -113,12 +122,12 @@ def break_glass(
     """
     if end:
         Client(runtime).post("/v1/close-glass")
-        print("closed")
+        show.done(json, {"open": False, "until": None}, "closed")
         return
     if not reason:
         raise typer.BadParameter('say why with `--reason "…"`; it is recorded')
-    answer = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})
-    print(f"open for {for_}, until {answer['until']}")
+    until = Client(runtime).post("/v1/break-glass", {"seconds": duration(for_), "reason": reason})["until"]
+    show.done(json, {"open": True, "until": until}, f"open for {for_}, until {until}")
 
 
 def status(runtime: Runtime = DEFAULT_RUNTIME, json: AsJson = False) -> None:

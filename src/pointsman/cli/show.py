@@ -1,8 +1,8 @@
 """Tables and colours for people, one JSON value for programs."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
+from json import dumps
 from typing import Any
 
 from rich.console import Console
@@ -24,7 +24,12 @@ def console() -> Console:
 
 def as_json(value: Any) -> None:
     """Print one JSON value."""
-    print(json.dumps(value, indent=2, sort_keys=True, default=str))
+    print(dumps(value, indent=2, sort_keys=True, default=str))
+
+
+def done(json: bool, value: Any, said: str) -> None:
+    """Print what was done: for programs a value, for people a sentence."""
+    as_json(value) if json else print(said)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

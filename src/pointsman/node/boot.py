@@ -110,12 +110,14 @@ def detached(config: Path, observe: bool = False, confirm_within: int | None = N
     )
 
 
-def close(config: Path) -> None:
-    """Put the closed guard in place, unless a guard of ours stands already."""
+def close(config: Path) -> bool:
+    """Put the closed guard in place, unless a guard of ours stands already; return whether it was put."""
     _demand_root()
     node = load_node(config)
-    if not set(TABLES) <= set(nft.list_tables()):
-        nft.apply_rules(guard_text(closed_guard(node)))
+    if set(TABLES) <= set(nft.list_tables()):
+        return False
+    nft.apply_rules(guard_text(closed_guard(node)))
+    return True
 
 
 def remove(config: Path) -> tuple[bool, tuple[Fault, ...]]:

@@ -98,10 +98,12 @@ class Fleet:
         life = lifecycle.moved(self._lives[name], Event.LOST, time.monotonic())
         self._live(name, replace(life, why=why))
 
-    def retire(self, name: str) -> None:
-        """Count a tunnel as draining: it finishes what it carries, and takes nothing new."""
+    def retire(self, name: str, at_once: bool = False) -> None:
+        """Count a tunnel as draining: it finishes what it carries, and takes nothing new; `at_once` as gone."""
         if name in self._lives:
             self._live(name, lifecycle.moved(self._lives[name], Event.RETIRED, time.monotonic()))
+            if at_once:
+                self.lose(name, "it was taken away")
 
     def state(self, name: str) -> State:
         """Return where a tunnel is in its life."""

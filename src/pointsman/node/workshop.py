@@ -85,10 +85,13 @@ class Workshop:
         self._kept[name], self.made[name] = kept, kept.made
 
     def retire(self, name: str, leaving: float) -> None:
-        """Have a tunnel take no more requests, also where that cannot be written down now."""
+        """Have a tunnel take no more requests, also where that cannot be written down now.
+
+        What is under way on one that leaves now would wait in vain: it ends when that is put in force.
+        """
         self.made[name] = replace(self.made[name], leaving=leaving)
         self._kept[name] = replace(self._kept[name], made=self.made[name])
-        self._fleet.retire(name)
+        self._fleet.retire(name, at_once=leaving <= boot_time())
         self.unwritten.add(self._kept[name])
 
     async def make(self, gateway: Gateway, holder: Holder | None, profile: Profile | None) -> Made:

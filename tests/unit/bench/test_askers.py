@@ -1,6 +1,7 @@
-from bench import askers
+from bench import askers, faults
 from bench.askers import BROKEN_OFF, NOTHING, Asked
 from bench.soak import Blow, judged
+from pointsman.lab import world
 
 
 def asked(status: int, begun: float = 0.0, method: str = "GET", path: str = "/shared/x", source: str = "") -> Asked:
@@ -43,3 +44,17 @@ def test_a_soak_tells_refused_broken_and_lost_apart() -> None:
     blows = [Blow("the network of gw-a", 0.0, 5.0, True), Blow("the proxy", 20.5, 22.0, False)]
 
     assert judged(found, blows) == {"sent": 6, "answered": 1, "refused": 3, "broken": 2, "lost_idempotent": 2}
+
+
+def test_a_fault_of_the_only_tunnel_of_a_profile_excuses_no_other() -> None:
+    found = [asked(503, path="/single/x"), asked(NOTHING, path="/single/x"), asked(503)]
+
+    assert judged(found, [Blow("the daemon of gw-c", 0.0, 5.0, True)])["lost_idempotent"] == 1
+
+
+def test_a_soak_hits_every_gateway_at_the_daemon_of_its_tunnel() -> None:
+    assert {one.host: faults.DAEMONS[one.kind] for one in world.GATEWAYS} == {
+        "gw-a": "wireguard-go",
+        "gw-b": "wireguard-go",
+        "gw-c": "openvpn",
+    }

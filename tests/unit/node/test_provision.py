@@ -81,6 +81,26 @@ def test_a_holder_without_a_ban_gets_the_tunnel_that_is_being_made(tmp_path: Pat
     assert isinstance(held(tmp_path, ban=0.0), Granted)
 
 
+def test_what_a_revoked_tunnel_carries_is_not_left_to_drain(tmp_path: Path) -> None:
+    states: list[State] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(201, json=MADE) if request.method == "PUT" else httpx.Response(204)
+
+    async def all_of_it() -> bool:
+        async def settle() -> None:
+            states.extend(fleet.state(lease) for lease in held)
+
+        held: list[str] = []
+        provision = provided(tmp_path, settle, answer)
+        fleet = provision._workshop._fleet
+        await provision.hold(VAULT, EACH_USER, ADA)
+        held += [lease.tunnel for lease in provision.holdings.leases]
+        return await provision.revoke("vault", "ada", 0.0)
+
+    assert (asyncio.run(all_of_it()), states) == (True, [State.GONE])
+
+
 def test_a_request_waits_for_the_tunnel_that_replaces_a_dead_one(tmp_path: Path) -> None:
     goes_on = replace(VAULT, on_failure=OnFailure.NEXT)
 

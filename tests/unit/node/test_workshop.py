@@ -15,6 +15,7 @@ from pointsman.model.tunnel import Endpoint, Kind, State
 from pointsman.node.fleet import Fleet
 from pointsman.node.made import Kept, keep, recall
 from pointsman.node.workshop import AT_ONCE, Workshop
+from pointsman.system.clock import boot_time
 from pointsman.system.log import Log
 from pointsman.tunnels.pool import Pool
 from pointsman.tunnels.port import NO_LINKS, Berth, Observation, Spec
@@ -111,7 +112,7 @@ def test_a_tunnel_is_kept_in_mind_until_its_gateway_has_let_it_go(tmp_path: Path
 def test_a_tunnel_that_leaves_is_draining(tmp_path: Path) -> None:
     shop, _ = workshop(tmp_path, GATEWAY)
     asyncio.run(shop._fleet.tend("gw-1"))
-    shop.retire("gw-1", 1.0)
+    shop.retire("gw-1", boot_time() + 30.0)
 
     assert shop._fleet.state("gw-1") is State.DRAINING
     assert not shop.carries("gw-1")

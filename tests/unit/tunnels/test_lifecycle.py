@@ -67,6 +67,16 @@ def test_the_diagram_in_the_docs_is_the_table() -> None:
     assert all(f"{state} --> {after}: " in diagram() for (state, _), after in TRANSITIONS.items())
 
 
+def test_the_docs_say_of_every_state_what_it_means_and_what_to_do() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    table = page.partition("| state of a tunnel | what it means | what to do |\n|---|---|---|\n")[2].partition("\n\n")[
+        0
+    ]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+    assert {row[0].strip("`"): (len(row), all(row)) for row in rows} == dict.fromkeys(map(str, State), (3, True))
+
+
 def test_what_has_no_daemon_is_started_with_growing_pauses() -> None:
     failed = Life(State.FAILED, 10.0, 3)
 
