@@ -67,9 +67,10 @@ def turn(space: str, code: str) -> str:
     return run(space, sys.executable, "-c", _TURN + code).strip()
 
 
-def way(space: str, mark: int, target: str = "198.51.100.9") -> str:
-    """Return the device that a packet with this mark would take, or `unreachable`."""
-    command = ["nsenter", f"--net=/run/netns/{space}", "ip", "-j", "route", "get", target, "mark", hex(mark)]
+def way(space: str, mark: int, target: str = "198.51.100.9", bound: str = "") -> str:
+    """Return the device that a packet with this mark would take, or `unreachable`. Its socket may be `bound` to one."""
+    asked = ["ip", "-j", "route", "get", target, "mark", hex(mark), *(["oif", bound] if bound else [])]
+    command = ["nsenter", f"--net=/run/netns/{space}", *asked]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return json.loads(done.stdout)[0]["dev"] if done.returncode == 0 else "unreachable"
 
@@ -80,9 +81,21 @@ def dump(space: str) -> str:
 
 
 def test_one_turn_is_enough_and_marks_find_their_ways(space: str) -> None:
-    assert turn(space, "print(turn(want), observe_routing() == want, turn(want))") == "13 True 0"
+    assert turn(space, "print(turn(want), observe_routing() == want, turn(want))") == "14 True 0"
     assert [way(space, mark << 20) for mark in (2, 3, 4)] == ["pma", "pmb", "eth0"]
     assert way(space, 3 << 20, "2001:db8:2::9") == "unreachable"
+
+
+def test_what_is_bound_to_a_tunnel_goes_into_it_or_nowhere_whatever_its_mark(space: str) -> None:
+    run(space, "ip", "-6", "addr", "add", "2001:db8:1::10/64", "dev", "eth0", "nodad")
+    run(space, "ip", "-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+    turn(space, "turn(want)")
+    marks = (2, 3, 4, 9, 0)
+
+    assert [way(space, mark << 20, "2001:db8:2::9", "pma") for mark in marks] == ["pma"] * len(marks)
+    assert [way(space, mark << 20, "2001:db8:2::9") for mark in (4, 9, 0)] == ["eth0"] * 3
+    run(space, "ip", "link", "set", "pma", "down")
+    assert {way(space, mark << 20, "2001:db8:2::9", "pma") for mark in marks} == {"unreachable"}
 
 
 def test_every_step_may_be_carried_out_twice(space: str) -> None:
@@ -121,7 +134,7 @@ def test_what_is_not_ours_is_left_alone(space: str) -> None:
     run(space, "ip", "route", "add", "203.0.113.0/24", "dev", "pmb", "table", "7103")
     before = dump(space)
 
-    assert turn(space, "turn(want); print(turn(Routing()))") == "13"
+    assert turn(space, "turn(want); print(turn(Routing()))") == "14"
     assert dump(space) == before
 
 

@@ -17,6 +17,7 @@ from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
 from pointsman.lab.wait import until
 from pointsman.lab.watch import CONTROL_FRAMES, Witness
+from pointsman.model.routing import FAMILIES, Family
 from tests.lab.steered import PATIENCE, POLICY, SHARED, Steered, policy_text, seen_in_clear, steering
 
 GRPC_UNAVAILABLE = 14
@@ -69,7 +70,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as line:
 
 
 @contextmanager
-def asking(host: Steered, witness: Witness) -> Iterator[dict[str, int]]:
+def asking(host: Steered, witness: Witness, address: str = SHARED[0]) -> Iterator[dict[str, int]]:
     """Ask without end while the block runs, with the canary through tunnels. The answer is filled in at its end."""
     secret = witness.secret
     asks = [
@@ -78,7 +79,7 @@ def asking(host: Steered, witness: Witness) -> Iterator[dict[str, int]]:
         [("Host", "pay.example"), host.token(role="clerk"), secret],
         [("Host", "public.example")],
     ]
-    argv = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _ASKING, SHARED[0], json.dumps(asks)])
+    argv = on.command(host.lab, world.INSTANCE, [sys.executable, "-c", _ASKING, address, json.dumps(asks)])
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
@@ -136,15 +137,19 @@ def test_a_time_when_nobody_looked_is_unknown(host: Steered) -> None:
 
 # What somebody with all rights on the host may do to the way of a packet, and how it is found.
 MISROUTINGS = {
-    "route in main": ("ip route add {origin} dev {other}", "ip route del {origin} dev {other}", "route"),
+    "route in main": (
+        "ip {family} route add {origin} dev {other}",
+        "ip {family} route del {origin} dev {other}",
+        "route",
+    ),
     "route in our table": (
-        "ip route add {origin} via {router} dev eth0 table {table}",
-        "ip route del {origin} table {table}",
+        "ip {family} route add {origin} via {router} dev eth0 table {table}",
+        "ip {family} route del {origin} table {table}",
         "route",
     ),
     "rule above ours": (
-        "ip rule add pref 100 fwmark {mark} lookup main",
-        "ip rule del pref 100",
+        "ip {family} rule add pref 100 fwmark {mark} lookup main",
+        "ip {family} rule del pref 100",
         "route",
     ),
     "changed mark": (
@@ -162,22 +167,27 @@ MISROUTINGS = {
 }
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("what", MISROUTINGS)
-def test_a_misrouting_is_found_and_nothing_leaves_in_the_clear(host: Steered, witness: Witness, what: str) -> None:
+def test_a_misrouting_is_found_and_nothing_leaves_in_the_clear(
+    host: Steered, witness: Witness, what: str, family: Family
+) -> None:
+    origin = SHARED[family == 6]
     inject, undo, reason = MISROUTINGS[what]
     status = host.status()
     tunnels = {tunnel["name"]: tunnel for tunnel in status["tunnels"]}
     marks = {profile["name"]: profile["mark"] for profile in status["profiles"]}
     names = {
-        "origin": f"{SHARED[0]}/32",
+        "family": f"-{family}",
+        "origin": origin,
         "other": tunnels["wg-b"]["device"],
-        "router": world.host(world.ROUTER).legs[0].addresses[0].split("/")[0],
+        "router": world.host(world.ROUTER).legs[0].addresses[family == 6].split("/")[0],
         "table": tunnels["wg-a"]["table"],
         "link": tunnels["wg-a"]["device"],
         "mark": marks["vault"],
         "plain": marks["plain"],
     }
-    with asking(host, witness):
+    with asking(host, witness, origin):
         until(lambda: verified(host, time.time() - 10)[0] == 0, "all is right before", within=60)
         begun = time.time()
         host.run("sh", "-ec", inject.format(**names)).check_returncode()
@@ -189,7 +199,7 @@ def test_a_misrouting_is_found_and_nothing_leaves_in_the_clear(host: Steered, wi
         undone = time.time()
 
         def recovered() -> bool:
-            with clients.connected(host.lab, SHARED[0], 80) as client:
+            with clients.connected(host.lab, origin, 80) as client:
                 headers = [host.token(role="admin"), witness.secret]
                 return client.ask("/", host="records.example", headers=headers).status == 200
 

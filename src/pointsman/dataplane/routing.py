@@ -1,17 +1,21 @@
 """Which routing tables and rules the lanes need, and the steps from what is there to what should be.
 
 Each tunnel's table ends in `unreachable`, in both families: a lookup with one of its marks never falls through to the
-main table. Every step may be carried out twice, and after any of them no packet finds a wider way than before.
+main table. What is bound to a tunnel's device goes into it or nowhere, whatever became of its mark: so a packet whose
+mark was changed comes as far as the guard, which counts it. Every step may be carried out twice, and after any of
+them no packet finds a wider way than before.
 """
 
 from collections.abc import Iterable
 
 from pointsman.model.routing import (
+    BOUND_PREFERENCE,
     DEVICE_METRIC,
     FAMILIES,
     PREFERENCES,
     TABLES,
     UNREACHABLE_METRIC,
+    Bound,
     Drop,
     Put,
     Route,
@@ -31,6 +35,7 @@ def want_routing(tunnels: Iterable[Tunnel], lanes: Iterable[Lane], mask: int) ->
     tables = {tunnel.name: tunnel.table for tunnel in tunnels}
     shift = (mask & -mask).bit_length() - 1
     routes: set[Route] = set()
+    bound: set[Bound] = set()
     for tunnel in tunnels:
         if tunnel.table not in TABLES:
             continue
@@ -39,13 +44,16 @@ def want_routing(tunnels: Iterable[Tunnel], lanes: Iterable[Lane], mask: int) ->
             routes.add(Route(tunnel.table, family, "", UNREACHABLE_METRIC))
             if family in versions:
                 routes.add(Route(tunnel.table, family, tunnel.device, DEVICE_METRIC))
+        # over IPv4 the kernel takes what is bound to a device for on link, where it finds no route
+        if 6 in versions:
+            bound.add(Bound(BOUND_PREFERENCE, 6, tunnel.device, tunnel.table))
     rules = {
         Rule(PREFERENCES[lane.mark >> shift], family, lane.mark, mask, tables[lane.tunnel])
         for lane in lanes
         if lane.tunnel in tables
         for family in FAMILIES
     }
-    return Routing(frozenset(routes), frozenset(rules))
+    return Routing(frozenset(routes), frozenset(rules | bound))
 
 
 def routing_steps(want: Routing, have: Routing) -> tuple[Step, ...]:
@@ -59,15 +67,17 @@ def routing_steps(want: Routing, have: Routing) -> tuple[Step, ...]:
     return (*puts, *reversed(drops))
 
 
-def _in_order(routing: Routing) -> list[Route | Rule]:
+def _in_order(routing: Routing) -> list[Route | Rule | Bound]:
     return sorted([*routing.routes, *routing.rules], key=_place)
 
 
-def _place(part: Route | Rule) -> tuple[int, int, int, str]:
+def _place(part: Route | Rule | Bound) -> tuple[int, int, int, str]:
     match part:
         case Route(table, family, "", _):
             return 0, table, family, ""
         case Rule(preference, family, _, _, _):
             return 1, preference, family, ""
+        case Bound(preference, family, device, _):
+            return 1, preference, family, device
         case Route(table, family, device, _):
             return 2, table, family, device

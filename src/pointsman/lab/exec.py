@@ -1,8 +1,8 @@
 """Run commands on the lab's hosts, and find and end what runs there.
 
 A command sees its host's network, and of the file system its host's own /sys, /run/wireguard, /etc/hosts and
-/etc/resolv.conf, by a mount namespace of its own; everything else is the machine's. `pointsman` there means the lab's
-agent.
+/etc/resolv.conf, and the boot id of a host that was rebooted, by a mount namespace of its own; everything else is the
+machine's. `pointsman` there means the lab's agent.
 """
 
 import os
@@ -30,6 +30,7 @@ mount --move "$home/cgroup" /sys/fs/cgroup
 mkdir -p /run/wireguard
 mount --bind "$home/wireguard" /run/wireguard
 mount --bind "$home/hosts" /etc/hosts
+[ ! -e "$home/boot_id" ] || mount --bind "$home/boot_id" /proc/sys/kernel/random/boot_id
 [ ! -e /etc/resolv.conf ] || mount --bind "$home/resolv.conf" /etc/resolv.conf
 export POINTSMAN_RUNTIME="$runtime" PATH="$programs:$PATH"
 exec "$@"

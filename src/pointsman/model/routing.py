@@ -9,6 +9,8 @@ MAIN = 254
 UNREACHABLE_METRIC = 4278198272
 DEVICE_METRIC = 100
 PREFERENCES = range(7100, 7100 + 1024)
+# Behind the rules of all marks, and before the main table
+BOUND_PREFERENCE = PREFERENCES.stop
 MASK = 0x3FF00000
 # That of no lane: the kernel's own WireGuard packets carry it, so that the guard can free exactly these
 OUTER_MARK = 0x00100000
@@ -38,26 +40,36 @@ class Rule:
     table: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Bound:
+    """Packets of sockets that are bound to this device are looked up in this table, where no mark has led to a way."""
+
+    preference: int
+    family: Family
+    device: str
+    table: int
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """All routes and rules of ours, wanted or found."""
 
     routes: frozenset[Route] = frozenset()
-    rules: frozenset[Rule] = frozenset()
+    rules: frozenset[Rule | Bound] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
     """Add this, or find it there already."""
 
-    part: Route | Rule
+    part: Route | Rule | Bound
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
     """Remove this, or find it gone already."""
 
-    part: Route | Rule
+    part: Route | Rule | Bound
 
 
 Step = Put | Drop

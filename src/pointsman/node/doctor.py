@@ -12,7 +12,7 @@ from typing import Any
 
 from pointsman.dataplane.guard import FRAMES, TABLE, guard_text
 from pointsman.model.fault import Fault
-from pointsman.model.routing import MASK, PREFERENCES
+from pointsman.model.routing import BOUND_PREFERENCE, MASK, PREFERENCES
 from pointsman.model.tunnel import Kind
 from pointsman.node.config import Node
 from pointsman.node.doctor_files import carried, modes
@@ -68,7 +68,7 @@ def rules_findings(*listed: Iterable[dict[str, object]]) -> list[Finding]:
         preference = rule.get("priority", 0)
         if (
             not isinstance(preference, int)
-            or preference in PREFERENCES
+            or preference in (*PREFERENCES, BOUND_PREFERENCE)
             or rule.get("table") in ("local", "main", "default")
         ):
             continue

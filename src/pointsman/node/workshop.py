@@ -192,10 +192,10 @@ class Workshop:
         self._fleet.add(Supply(entry, spec), made.leaving is not None)
 
     def _abandon(self, made: Made) -> None:
-        """Have `look` take away what was begun; until then it is nobody's."""
+        """Have `look` take away what was begun; until then it is nobody's, for whoever starts after a crash, too."""
         self._left[made.name] = made.gateway
         if made.name in self.made:
-            self.made[made.name] = replace(self.made[made.name], leaving=boot_time())
+            self.retire(made.name, boot_time())
 
     async def _renew(self, gateway: Gateway) -> None:
         own = [one.name for one in self.made.values() if one.gateway == gateway.name]

@@ -12,7 +12,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from pointsman.model.fault import Fault
-from pointsman.model.routing import FAMILIES, PROTOCOL, TABLES, Drop, Family, Put, Route, Routing, Rule, Step
+from pointsman.model.routing import FAMILIES, PROTOCOL, TABLES, Bound, Drop, Family, Put, Route, Routing, Rule, Step
 
 _UNICAST = 1
 _UNREACHABLE = 7
@@ -120,11 +120,11 @@ def _carry_out(kernel: IPRoute, step: Step) -> None:
     match step:
         case Put(Route() as route):
             kernel.route("replace" if route.device else "add", **_route(kernel, route))
-        case Put(Rule() as rule):
+        case Put(Rule() | Bound() as rule):
             kernel.rule("add", **_rule(rule))
         case Drop(Route() as route):
             kernel.route("del", **_route(kernel, route))
-        case Drop(Rule() as rule):
+        case Drop(Rule() | Bound() as rule):
             kernel.rule("del", **_rule(rule))
 
 
@@ -148,15 +148,16 @@ def _route(kernel: IPRoute, route: Route) -> dict[str, Any]:
     return spec | {"oif": found[0]}
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {
+def _rule(rule: Rule | Bound) -> dict[str, Any]:
+    spec = {
         "family": _FAMILY[rule.family],
         "priority": rule.preference,
-        "fwmark": rule.mark,
-        "fwmask": rule.mask,
         "table": rule.table,
         "protocol": PROTOCOL,
     }
+    if isinstance(rule, Bound):
+        return spec | {"oifname": rule.device}
+    return spec | {"fwmark": rule.mark, "fwmask": rule.mask}
 
 
 def _routes(kernel: IPRoute, family: Family, names: dict[int, str]) -> Iterator[Route]:
@@ -171,16 +172,17 @@ def _routes(kernel: IPRoute, family: Family, names: dict[int, str]) -> Iterator[
             yield Route(table, family, device, item.get_attr("RTA_PRIORITY") or 0)
 
 
-def _rules(kernel: IPRoute, family: Family) -> Iterator[Rule]:
+def _rules(kernel: IPRoute, family: Family) -> Iterator[Rule | Bound]:
     for item in kernel.get_rules(family=_FAMILY[family]):
-        if item.get_attr("FRA_PROTOCOL") == PROTOCOL:
-            yield Rule(
-                item.get_attr("FRA_PRIORITY") or 0,
-                family,
-                item.get_attr("FRA_FWMARK") or 0,
-                item.get_attr("FRA_FWMASK") or 0,
-                item.get_attr("FRA_TABLE") or item["table"],
-            )
+        if item.get_attr("FRA_PROTOCOL") != PROTOCOL:
+            continue
+        preference, table = item.get_attr("FRA_PRIORITY") or 0, item.get_attr("FRA_TABLE") or item["table"]
+        device = item.get_attr("FRA_OIFNAME")
+        if device:
+            yield Bound(preference, family, device, table)
+        else:
+            mark, mask = item.get_attr("FRA_FWMARK") or 0, item.get_attr("FRA_FWMASK") or 0
+            yield Rule(preference, family, mark, mask, table)
 
 
 @contextmanager

@@ -74,9 +74,10 @@ def due(
     by_name = {profile.name: profile for profile in profiles}
     offers = {gateway.name: gateway for gateway in gateways}
     wanted = any(profile.holding is not None for profile in by_name.values())
+    twins = _twins(known, states, unfit)
     found: list[Order] = []
     for one in known:
-        order = _of(one, states.get(one.name, State.GONE), by_name, offers, failed, unfit, now)
+        order = twins.get(one.name) or _of(one, states.get(one.name, State.GONE), by_name, offers, failed, unfit, now)
         found += [order] if order is not None else []
     for gateway in offers.values():
         waiting = [one for one in known if one.gateway == gateway.name and one.holder is None and one.leaving is None]
@@ -98,6 +99,25 @@ def current(made: Iterable[Made], holder: Holder, carries: Callable[[str], bool]
     """Return the tunnel that takes a holder's requests: the newest that carries, else the oldest; None without one."""
     own = sorted((one for one in made if one.holder == holder and one.leaving is None), key=lambda one: one.since)
     return next((one for one in reversed(own) if carries(one.name)), own[0] if own else None)
+
+
+def _twins(known: Iterable[Made], states: Mapping[str, State], unfit: Mapping[str, str]) -> dict[str, Retire]:
+    """Return which tunnels leave since their holder has another: an agent was killed while that one took over."""
+    own: dict[Holder, list[Made]] = {}
+    for one in known:
+        if one.holder is not None and one.leaving is None and not unfit.get(one.name):
+            own.setdefault(one.holder, []).append(one)
+    found = {}
+    for holder, made in own.items():
+        takes = current(made, holder, lambda name: states.get(name, State.GONE).carries)
+        for one in made:
+            if takes is None or one is takes:
+                continue
+            if takes.since >= one.since:
+                found[one.name] = Retire(one.name, "a newer one has taken its place")
+            elif states.get(one.name) is State.FAILED:
+                found[one.name] = Retire(one.name, "it does not come up", 0)
+    return found
 
 
 def _of(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pointsman.dataplane.routing import routing_steps, want_routing
 from pointsman.model.profile import Level
-from pointsman.model.routing import Drop, Put, Route, Routing, Rule
+from pointsman.model.routing import Bound, Drop, Put, Route, Routing, Rule
 from pointsman.model.tunnel import Kind, Lane, State, Tunnel
 
 MASK = 0x3FF00000
@@ -19,6 +19,14 @@ RULES = [Rule(7102, 4, 0x00200000, MASK, 7101), Rule(7102, 6, 0x00200000, MASK, 
 
 def test_every_tunnels_table_ends_in_unreachable_in_both_families() -> None:
     assert want_routing([A], [GOLD], MASK) == Routing(frozenset({DEAD_4, DEAD_6, WAY}), frozenset(RULES))
+
+
+def test_what_is_bound_to_a_tunnel_s_device_finds_only_its_table_over_ipv6_whatever_its_mark() -> None:
+    both = replace(A, sources=("10.71.0.2", "fd71::2"))
+    found = want_routing([both, DIRECT], [GOLD, PLAIN], MASK).rules
+
+    assert {rule for rule in found if isinstance(rule, Bound)} == {Bound(8124, 6, "pma", 7101)}
+    assert max(rule.preference for rule in found if isinstance(rule, Rule)) < 8124
 
 
 def test_direct_uses_the_main_table_and_has_no_route_of_ours() -> None:

@@ -8,6 +8,7 @@ CLEAN = [
     {"priority": 32766, "table": "main"},
     {"priority": 32767, "table": "default"},
     {"priority": 7102, "table": "7101", "fwmark": "0x200000", "fwmask": "0x3ff00000"},
+    {"priority": 8124, "table": "7101", "oif": "pma"},
 ]
 OUT = {"family": "ip", "table": "other", "name": "out", "hook": "postrouting"}
 

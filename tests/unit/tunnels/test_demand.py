@@ -125,3 +125,26 @@ def test_a_replacement_takes_over_when_it_carries() -> None:
     assert demand.current((HELD, newer), ADA, lambda _: True) == newer
     assert demand.current((HELD, newer), ADA, lambda _: False) == HELD
     assert demand.current((replace(HELD, leaving=1.0),), ADA, lambda _: True) is None
+
+
+def test_of_two_tunnels_of_one_holder_the_one_that_takes_its_requests_stays() -> None:
+    newer = replace(HELD, name="gw-2", since=150, used=150)
+    twins = {"gw-1": State.UP, "gw-2": State.UP}
+
+    def left(**changed: State) -> tuple[Order, ...]:
+        return due((HELD, newer), twins | changed, (VAULT,), (GATEWAY,), {}, {}, {}, 200)
+
+    assert left() == (Retire("gw-1", "a newer one has taken its place"),)
+    assert left(**{"gw-2": State.PROVISIONING}) == ()
+    assert left(**{"gw-2": State.FAILED}) == (Retire("gw-2", "it does not come up", 0),)
+
+
+def test_a_tunnel_that_leaves_or_will_not_do_takes_nobodys_place() -> None:
+    newer = replace(HELD, name="gw-2", since=150, used=150)
+    states = {"gw-1": State.UP, "gw-2": State.UP}
+
+    assert orders(HELD, replace(newer, leaving=230)) == ()
+    assert orders(HELD, replace(newer, holder=replace(ADA, key="bob"))) == ()
+    assert due((HELD, newer), states, (VAULT,), (GATEWAY,), {}, {}, {"gw-2": "level"}, 200) == (
+        Retire("gw-2", "level", 0),
+    )
