@@ -77,17 +77,17 @@ REMOVING: dict[str, Step] = {
     "its gateway has let it go": lambda scene: scene.tunnel not in scene.sides.granted(),
     "its file is gone": lambda scene: scene.tunnel not in scene.sides.files(),
 }
-# What is taken away when it is idle goes the same steps as what is revoked, but drains for half a minute first
-TAKEN_DOWN = "it is taken down here"
+GRANTED = "its gateway has granted it"
+# What is idle is taken down as what is revoked, half a minute later, and what replaces a dead one made as what is new
 STEPS = {
     "rotate": MAKING | LEAVING,
     "revoke": LEAVING | REMOVING,
-    "idle": LEAVING | {TAKEN_DOWN: REMOVING[TAKEN_DOWN]},
-    "replace": MAKING | LEAVING,
+    "idle": LEAVING,
+    "replace": {GRANTED: MAKING[GRANTED]} | LEAVING,
 }
-GRANTING = {what: MAKING[what] for what in ("the new one has a file", "its gateway has granted it")}
+GRANTING = {what: MAKING[what] for what in ("the new one has a file", GRANTED)}
 LETTING_GO = {what: REMOVING[what] for what in ("it is taken down here", "its gateway has let it go")}
-GATEWAY_STEPS = {"rotate": GRANTING, "revoke": LETTING_GO, "replace": GRANTING}
+GATEWAY_STEPS = {"rotate": GRANTING, "revoke": LETTING_GO}
 
 
 def pairs(steps: Mapping[str, Mapping[str, Step]]) -> list[tuple[str, str]]:
