@@ -83,10 +83,6 @@ class Sides:
             seen[f"{gateway}: grants and peers"] = (set(self.keys(gateway).values()), self.peers(gateway))
         return {what: sides for what, sides in seen.items() if sides[0] != sides[1]}
 
-    def drained(self) -> bool:
-        """Return whether nothing drains any more."""
-        return all(kept["made"]["leaving"] is None for kept in self.files().values())
-
     def _let_pass(self, gateway: str) -> set[str]:
         rules = on.demand(self.host.lab, gateway, ["nft", "list", "set", "inet", "pointsman_gateway", "own4"])
         return set(re.findall(r"[0-9]+[.][0-9]+[.][0-9.]+", rules))

@@ -85,7 +85,7 @@ def test_an_origin_that_refuses_changes_nothing(host: Steered, witness: Witness)
 
 
 @pytest.mark.slow
-def test_a_silent_gateway_is_known_by_its_requests_and_tried_again_later(host: Steered, witness: Witness) -> None:
+def test_a_silent_gateway_is_known_by_its_requests(host: Steered, witness: Witness) -> None:
     first, second = (world.seen_as(name)[0] for name in ("wg-a", "wg-b"))
     assert ask(host, witness.canary) == [(200, first)]
     with blackholed(host.lab, "gw-a"):
@@ -105,7 +105,4 @@ def test_a_silent_gateway_is_known_by_its_requests_and_tried_again_later(host: S
     assert why == "5 attempts to connect failed within 15 s, none was answered"
     assert set(found) == {(200, second)}, "who met silence was answered through the next tunnel"
 
-    until(lambda: tunnel(host, "wg-a")["state"] == "up", "it is tried again", within=45)
-    until(lambda: carrier(host) == "wg-a", "the profile has gone back", within=45)
-    assert ask(host, witness.canary) == [(200, first)]
     assert witness.leaked() == 0

@@ -78,7 +78,7 @@ def daemon_killed(bench: Bench) -> str:
 
 
 def agent_killed_while_starting(bench: Bench) -> str:
-    """Kill the agent at twelve moments of its start, on a host that is down, and compare with a plain start."""
+    """Kill the agent at eight moments of its start, on a host that is down, and compare with a plain start."""
     _down(bench)
     bench.start_agent()
     golden = _whole(bench)
@@ -87,9 +87,9 @@ def agent_killed_while_starting(bench: Bench) -> str:
     dice = random.Random(11)  # noqa: S311 -- the same moments in every run
     held = True
     argv = [sys.executable, "-m", "pointsman", "up", "-c", str(bench.lab.node / "node.yaml")]
-    for step in range(12):
+    for step in range(8):
         agent = on.start(bench.lab, world.INSTANCE, argv, "agent")
-        time.sleep(0.3 + step * 0.25 + dice.random() * 0.2)
+        time.sleep(0.3 + step * 0.4 + dice.random() * 0.2)
         agent.send_signal(signal.SIGKILL)
         agent.wait(10)
         held = held and bench.witness.control() == 0
