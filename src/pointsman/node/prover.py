@@ -75,9 +75,7 @@ class Prover:
     def turn(self, look: Look) -> None:
         """Look at sockets, records and counters, end what went wrong, and note it."""
         found = connections.standing()
-        # what came in by an entry that is no more goes on by it
-        self._doors |= {*look.plan.guard.capture.entries}
-        sockets = Sockets(found, self._doors)
+        sockets = Sockets(found, self._learn_doors(found, look.plan))
         known = self._look_at_sockets(found, sockets, look)
         self._note(self.ledger.read(known, time.monotonic(), self._host.reopen_records))
         if look.open:
@@ -118,6 +116,18 @@ class Prover:
         }
         self._carried = now
         return decided((*self._lanes, *self._lanes_before), carried)
+
+    def _learn_doors(self, found: Iterable[Connection], plan: Plan) -> set[int]:
+        """Return the entries, and those that are no more by which something goes on: of the proxy's, or nobody's yet.
+
+        An old one is free for anybody to listen at, and what comes in there is not captured.
+        """
+        old, owners = self._doors - {*plan.guard.capture.entries}, (self._node.proxy_uid, 0)
+        self._doors = {*plan.guard.capture.entries}
+        self._doors |= {
+            one.local_port for one in found if one.local_port in old and one.uid in owners and not one.leaves
+        }
+        return self._doors
 
     def _ours(self, found: Iterable[Connection]) -> list[Connection]:
         return [one for one in found if one.leaves and one.uid == self._node.proxy_uid]
