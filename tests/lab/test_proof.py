@@ -226,6 +226,12 @@ def metrics(host: Steered) -> str:
     return host.run("curl", "-s", "--unix-socket", control, "http://x/metrics").stdout
 
 
+def uncounted(told: dict[str, Any]) -> set[str]:
+    """The tunnels whose own counters cannot tell; late turns, and requests that went with their tunnel, are apart."""
+    tunnels = {"wg-a", "wg-b", "ovpn-c"}
+    return {name for name in tunnels for what in told["unknown"] if what.startswith(f"{name}: it ")}
+
+
 def test_a_deleted_tunnel_leaves_nothing_proven_and_nothing_leaves_in_the_clear(
     host: Steered, witness: Witness
 ) -> None:
@@ -234,11 +240,11 @@ def test_a_deleted_tunnel_leaves_nothing_proven_and_nothing_leaves_in_the_clear(
         until(lambda: verified(host, time.time() - 10)[0] == 0, "all is right before", within=60)
         begun = time.time()
         host.run("ip", "link", "del", link).check_returncode()
-        code, told = verified_until(host, begun, lambda told: bool(told["unknown"]), "it is noted", PATIENCE)
+        code, told = verified_until(host, begun, lambda told: bool(uncounted(told)), "it is noted", PATIENCE)
         until(lambda: verified(host, time.time() - 10)[0] == 0, "all is right again", within=60)
 
     assert (code, told["judgement"], told["misrouted"]) == (1, "unknown", {})
-    assert all(what.startswith("wg-a: it ") for what in told["unknown"])
+    assert uncounted(told) == {"wg-a"}
     assert seen["200"] > 100
     assert witness.leaked() == 0
 

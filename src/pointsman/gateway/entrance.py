@@ -97,6 +97,8 @@ class Entrance:
         try:
             async with asyncio.timeout(FIRST_BYTE_WITHIN):
                 await _spoken(line)
+            if not line.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("it ended without a word")
             await loop.connect_accepted_socket(
                 self._connection, line, ssl=self._context(), ssl_handshake_timeout=HANDSHAKE_WITHIN
             )

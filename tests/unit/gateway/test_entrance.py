@@ -159,6 +159,17 @@ def test_where_all_places_are_taken_the_longest_that_is_unproved_makes_room(
     story(tell)
 
 
+def test_a_connection_that_ends_without_a_word_meets_no_tls(tmp_path: Path) -> None:
+    async def tell() -> None:
+        made = server()
+        async with opened(tmp_path, made) as door:
+            (await called(door)).close()
+            await asyncio.gather(*door._shaking)
+            assert made.requests_count == len(made.connections) == len(door._silent) == 0
+
+    story(tell)
+
+
 def test_between_any_two_that_are_taken_others_have_their_turn(tmp_path: Path) -> None:
     async def tell() -> None:
         async with opened(tmp_path, server()) as door:

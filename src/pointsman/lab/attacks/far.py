@@ -73,6 +73,11 @@ def endless_body(bench: Bench) -> str:
     )
 
 
+def brief(bench: Bench) -> str:
+    """Open four thousand connections to a gateway's API, one after the other, and end each after a byte."""
+    return _beside(bench, ["brief", "192.0.2.21", PORT, "4000"])
+
+
 def _beside(bench: Bench, words: list[str]) -> str:
     """Have a neighbour do something to gateway gw-a, and ask it for the node's tunnels beside it."""
     before = _grown(bench)
@@ -127,4 +132,4 @@ def _stranger(folder: Path) -> None:
     write_private(folder / "gateway.key", made.key)
 
 
-FAULTS = (callers_without_a_name, half_open, endless_body)
+FAULTS = (callers_without_a_name, half_open, brief, endless_body)

@@ -1,4 +1,4 @@
-"""Somebody who keeps a gateway busy: `python knocker.py idle ADDRESS PORT COUNT` or `body ADDRESS PORT CERT KEY CA`.
+"""Somebody who keeps a gateway busy: `knocker.py idle|brief ADDRESS PORT COUNT` or `body ADDRESS PORT CERT KEY CA`.
 
 It says a line when it stands, keeps at it until its input ends, and says how far it got.
 """
@@ -42,6 +42,15 @@ def idle(address: str, port: int, count: int) -> str:
     return f"{again} again"
 
 
+def brief(address: str, port: int, count: int) -> str:
+    """Open connections one after the other, say a byte on each and end it."""
+    _say("begun")
+    for _ in range(count):
+        with socket.create_connection((address, port), 10) as line:
+            line.sendall(b"\x16")
+    return f"{count} ended"
+
+
 def body(address: str, port: int, certificate: str, key: str, ca: str) -> str:
     """Send a gigabyte to where a request for a tunnel goes, as long as it is taken."""
     context = ssl.create_default_context(cafile=ca)
@@ -65,7 +74,15 @@ def _say(words: str) -> None:
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what is asked, with as many files open as this process may have."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    address, port, *rest = sys.argv[2:]
-    _say(idle(address, int(port), int(rest[0])) if sys.argv[1] == "idle" else body(address, int(port), *rest))
+    what, address, port, *rest = sys.argv[1:]
+    if what == "body":
+        _say(body(address, int(port), *rest))
+    else:
+        _say({"idle": idle, "brief": brief}[what](address, int(port), int(rest[0])))
+
+
+if __name__ == "__main__":
+    main()
