@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from pointsman.dataplane.capture import compile_capture
 from pointsman.dataplane.guard import GuardSpec, State
-from pointsman.model.entry import Mode
-from tests.lab.guard_flows import ASK, CAPTURE, ENTRIES, upstream
+from pointsman.model.entry import Entry, Mode
+from tests.lab.guard_flows import ASK, CAPTURE, DENY, ENTRIES, upstream
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,56 @@ def test_an_entry_cannot_be_connected_to_directly(bench, open_spec: GuardSpec) -
     }
 
     assert answers == {"ConnectionRefusedError"}
+
+
+# Two entries, and users who connect from one port one after the other; how the first connection ends is asked for.
+_AGAIN = """
+import os, socket, struct, sys
+address, near, how = sys.argv[1:]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+doors = {port: socket.create_server((near, port), family=family, backlog=0) for port in (21000, 21001)}
+def call(uid, port=0, within=3):
+    os.seteuid(uid); line = socket.socket(family); os.seteuid(0)
+    line.settimeout(within); line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); line.bind(("", port))
+    line.connect((address, 80))
+    return line
+def met(uid, port):
+    try: line = call(uid, port)
+    except OSError as error: return type(error).__name__
+    for name, door in doors.items():
+        door.settimeout(0.2)
+        try:
+            while (found := door.accept())[1][1] != port: pass
+            return str(name)
+        except TimeoutError: pass
+if how == "reset":
+    line = call(2001, 40001)
+    end = doors[21000].accept()[0]
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); end.close()
+else:
+    waiting = []
+    try:
+        while True: waiting.append(call(2001, within=0.5))
+    except TimeoutError: pass
+    line = socket.socket(family)
+    try: call(2001, 40001, 0.5)
+    except TimeoutError: pass
+    for _ in waiting: doors[21000].accept()
+line.close()
+print(met(2002, 40001), met(2001, 40001), met(2002, 40002), end="")
+"""
+
+
+@pytest.mark.parametrize("how", ["reset", "unanswered"])
+@pytest.mark.parametrize(("address", "near"), [("198.51.100.9", "127.0.0.1"), ("2001:db8:2::9", "::1")])
+def test_a_port_that_another_user_had_leads_to_nobody_elses_entry(
+    bench, open_spec: GuardSpec, address: str, near: str, how: str
+) -> None:
+    entries = [Entry(21000, Mode.HTTP, 2001), Entry(21001, Mode.HTTP, None)]
+    capture = compile_capture([(Mode.HTTP, ((80, 80),))], entries, (), lambda _: DENY, lambda _: "")
+    bench.guard(replace(open_spec, capture=capture))
+
+    assert bench.python(_AGAIN, address, near, how) == "ConnectionRefusedError 21000 21001"
 
 
 def test_ports_that_are_not_captured_are_refused_at_once(bench, open_spec: GuardSpec) -> None:

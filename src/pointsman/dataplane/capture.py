@@ -1,5 +1,8 @@
 """Where a captured connection enters the proxy: the entry port that says all that the kernel knows of it.
 
+The chains write the entry into the priority of a connection's first packet, which nothing else looks at on `lo`; one
+redirect goes by it, and so does the entry itself, which lets in nothing that was meant for another.
+
 HTTP-only ports go by user alone. For the others the kernel first finds the declared destination by address and port,
 then walks the policy's diagram to the lane that a plain TCP flow would take, and picks the entry of that lane. A flow
 without such an entry is not captured, and the guard refuses it.
@@ -22,7 +25,7 @@ Captured = Sequence[tuple[Mode, Ports]]
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """The chains that redirect connections; the first is where every captured flow goes in.
+    """The chains that choose the entry of a connection; the first is where every captured flow goes in.
 
     `unwritten` lists conditions that the kernel cannot tell and that therefore refuse plain TCP flows.
     """
@@ -33,6 +36,12 @@ class Capture:
 
 
 UNCAPTURED = Capture()
+_MAJOR = 0x7113
+
+
+def chosen(port: int) -> str:
+    """Return the priority that stands for an entry, as `tc` writes it."""
+    return f"{_MAJOR:x}:{port:x}"
 
 
 def compile_capture(
@@ -60,7 +69,7 @@ def compile_capture(
 
     first: list[str] = []
     if Mode.HTTP in modes:
-        first += _redirects(f"tcp dport {ports(modes[Mode.HTTP])}", Mode.HTTP, "", entries)
+        first += _choices(f"tcp dport {ports(modes[Mode.HTTP])}", Mode.HTTP, "", entries)
     chains: list[Chain] = []
     if plain:
         every = tuple(sorted({item for ranges in plain.values() for item in ranges}))
@@ -89,19 +98,19 @@ def _shared(shares: Shares, names: dict[str, str]) -> tuple[list[Chain], dict[st
 
 
 def _outcome(name: str, cluster: str, plain: dict[Mode, Ports], entries: tuple[Entry, ...]) -> Chain:
-    lines = [line for mode in plain for line in _redirects(f"tcp dport {ports(plain[mode])}", mode, cluster, entries)]
+    lines = [line for mode in plain for line in _choices(f"tcp dport {ports(plain[mode])}", mode, cluster, entries)]
     if lines and cluster:
         lines[0] += f" {comment(cluster)}"
     return Chain(name, tuple(lines))
 
 
-def _redirects(match: str, mode: Mode, cluster: str, entries: tuple[Entry, ...]) -> list[str]:
-    """Return the redirects of one mode and lane: users with an entry of their own first, then all others."""
+def _choices(match: str, mode: Mode, cluster: str, entries: tuple[Entry, ...]) -> list[str]:
+    """Return the entries of one mode and lane: users with an entry of their own first, then all others."""
     fit = [entry for entry in entries if entry.mode is mode and entry.lane == cluster]
-    own = [f"{entry.uid} : {entry.port}" for entry in fit if entry.uid is not None]
+    own = [f"{entry.uid} : {chosen(entry.port)}" for entry in fit if entry.uid is not None]
     shared = [entry.port for entry in fit if entry.uid is None]
-    lines = [f"{match} redirect to :meta skuid map {braced(own)}"] if own else []
-    return lines + [f"{match} redirect to :{port}" for port in shared[:1]]
+    lines = [f"{match} meta priority set meta skuid map {braced(own)} accept"] if own else []
+    return lines + [f"{match} meta priority set {chosen(port)} accept" for port in shared[:1]]
 
 
 def _zones(

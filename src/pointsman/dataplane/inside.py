@@ -1,13 +1,14 @@
 """The guard's chains for what stays inside or comes in: forged marks, capture, entries, replies, forwarded packets."""
 
 from pointsman.dataplane import treatment
-from pointsman.dataplane.capture import Capture
+from pointsman.dataplane.capture import Capture, chosen
 from pointsman.dataplane.nftables import Chain, braced, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.model.routing import MASK
 from pointsman.model.tunnel import Lane
 
 PROXY_ZONE = 7112
+_FLAGS = "(fin | syn | rst | ack)"
 COUNTERS = ("dropped_spoofed", "dropped_entry", "dropped_tunnel_new", "dropped_other_device", "dropped_forwarded")
 
 
@@ -16,10 +17,10 @@ def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
     return (
         _apart(ours),
         _strip(ours),
-        _capture(ours, capture),
+        *(_captured(ours, capture) if capture.chains else ()),
         *capture.chains,
         _arriving(),
-        _inbound(ours),
+        _inbound(ours, capture),
         *(_returning(lane, ours.buckets.get(lane.profile, "")) for lane in ours.lanes),
         _forwarded(ours),
     )
@@ -57,21 +58,32 @@ def _strip(ours: Ours) -> Chain:
     )
 
 
-def _capture(ours: Ours, capture: Capture) -> Chain:
-    """Redirect what has an owner. It runs before the redirects of others, which have priority -100."""
-    return Chain(
-        "capture",
-        rules(
-            'oifname "lo" return',
-            "meta nfproto @glass return" if ours.glass else "",
-            f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} return",
-            "meta l4proto tcp ip daddr . th dport @resolvers4 return",
-            "meta l4proto tcp ip6 daddr . th dport @resolvers6 return",
-            "meta skuid 0 meta l4proto tcp ip daddr . th dport @gateways4 return",
-            "meta skuid 0 meta l4proto tcp ip6 daddr . th dport @gateways6 return",
-            f"meta skuid >= 0 meta l4proto tcp goto {capture.chains[0].name}" if capture.chains else "",
-        ),
-        "type nat hook output priority -110; policy accept;",
+def _captured(ours: Ours, capture: Capture) -> tuple[Chain, Chain]:
+    """Choose the entry of what has an owner, and redirect it, before the redirects of others with their priority -100.
+
+    The kernel takes a new connection for the one before it on the same ports, somebody else's maybe, if the proxy has
+    reset that one less than 10 s ago, and redirects it as it did that one. So an entry is chosen anew for each first
+    packet, and `inbound` lets in none that was meant for another.
+    """
+    entries = {chosen(port): port for port in capture.entries}
+    choose = rules(
+        'oifname "lo" return',
+        "meta l4proto != tcp return",
+        f"ct state != new tcp flags & {_FLAGS} != syn return",
+        "meta nfproto @glass return" if ours.glass else "",
+        f"meta priority {braced(entries)} meta priority set 0:0",
+        f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} return",
+        "ip daddr . th dport @resolvers4 return",
+        "ip6 daddr . th dport @resolvers6 return",
+        "meta skuid 0 ip daddr . th dport @gateways4 return",
+        "meta skuid 0 ip6 daddr . th dport @gateways6 return",
+        f"meta skuid >= 0 goto {capture.chains[0].name}",
+    )
+    ways = braced(f"{name} : {port}" for name, port in entries.items())
+    redirect = ('oifname "lo" return', f"meta l4proto tcp redirect to :meta priority map {ways}")
+    return (
+        Chain("choose", choose, "type filter hook output priority -120; policy accept;"),
+        Chain("capture", redirect, "type nat hook output priority -110; policy accept;"),
     )
 
 
@@ -88,12 +100,20 @@ def _arriving() -> Chain:
     )
 
 
-def _inbound(ours: Ours) -> Chain:
+def _inbound(ours: Ours, capture: Capture) -> Chain:
     back = ours.by_mark("ct mark", "return")
+    entries = braced(map(chosen, capture.entries))
+    meant = braced(f"{port} . {chosen(port)}" for port in capture.entries)
     return Chain(
         "inbound",
         rules(
-            'iifname "lo" tcp dport @entries ct status dnat accept',
+            [
+                f'iifname "lo" tcp dport @entries ct status dnat tcp flags & {_FLAGS} != syn accept',
+                f'iifname "lo" ct status dnat tcp dport . meta priority {meant} accept',
+                f'iifname "lo" meta priority {entries} counter name dropped_entry reject with tcp reset',
+            ]
+            if capture.entries
+            else "",
             "tcp dport @entries counter name dropped_entry reject with tcp reset",
             f"iifname != @uplinks {ours.note_inside}",
             'iifname "lo" accept',

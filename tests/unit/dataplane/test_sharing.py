@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pointsman.dataplane.capture import compile_capture
+from pointsman.dataplane.capture import chosen, compile_capture
 from pointsman.dataplane.sharing import by_connection, by_family, by_port
 from pointsman.model.diagram import Leaf
 from pointsman.model.entry import Entry, Mode
@@ -43,10 +43,10 @@ def test_plain_flows_of_a_shared_profile_are_shared_and_who_has_no_entry_refuses
 
     chains = {chain.name: chain.rules for chain in capture.chains}
     rule, last = chains["shared0"]
-    named = {lines[0].rpartition(":")[2].split()[0]: name for name, lines in chains.items() if name.startswith("lane")}
+    named = {lines[0].split("set ")[1].split()[0]: name for name, lines in chains.items() if name.startswith("lane")}
     assert chains["captured"][-1] == "goto shared0"
     assert last == "goto refused"
-    assert f"0-1 : goto {named['20001']}, 2 : goto {named['20002']}, 3 : goto refused" in rule
+    assert f"0-1 : goto {named[chosen(20001)]}, 2 : goto {named[chosen(20002)]}, 3 : goto refused" in rule
 
 
 def test_flows_of_a_family_are_shared_among_the_lanes_that_carry_it() -> None:

@@ -30,8 +30,14 @@ def broken(bench: Bench, breaks: Callable[[], object]) -> str:
     others = set(seen) - REFUSALS - {"wg-a"}
     took = time.monotonic() - begun
     met = ", ".join(sorted(set(seen) - {"wg-a"})) or "nothing"
-    safe = "FC" if not others else f"OTHER {others}"
+    safe = "FC" if not others else f"OTHER {others} {_decided(bench, others)}"
     return f"{safe} ({met.replace(', ', ' ')}), " + (f"REPAIRED ({took:.1f} s)" if well else "NOT REPAIRED")
+
+
+def _decided(bench: Bench, statuses: set[str]) -> str:
+    """Return the last decision records with one of these statuses: the rule and what it rests on."""
+    lines = (bench.lab.runtime / "proxy" / "decisions.log").read_text().splitlines()
+    return " ".join([line for line in lines if str(json.loads(line).get("code")) in statuses][-3:])
 
 
 @contextmanager
