@@ -8,7 +8,7 @@ then walks the policy's diagram to the lane that a plain TCP flow would take, an
 without such an entry is not captured, and the guard refuses it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
@@ -27,10 +27,12 @@ Captured = Sequence[tuple[Mode, Ports]]
 class Capture:
     """The chains that choose the entry of a connection; the first is where every captured flow goes in.
 
-    `unwritten` lists conditions that the kernel cannot tell and that therefore refuse plain TCP flows.
+    `ports` are what it captures. `unwritten` lists conditions that the kernel cannot tell and that therefore refuse
+    plain TCP flows.
     """
 
     entries: tuple[int, ...] = ()
+    ports: Ports = ()
     chains: tuple[Chain, ...] = ()
     unwritten: tuple[str, ...] = ()
 
@@ -72,13 +74,13 @@ def compile_capture(
         first += _choices(f"tcp dport {ports(modes[Mode.HTTP])}", Mode.HTTP, "", entries)
     chains: list[Chain] = []
     if plain:
-        every = tuple(sorted({item for ranges in plain.values() for item in ranges}))
-        first.append(f"tcp dport != {ports(_merged(every))} return")
+        first.append(f"tcp dport != {ports(_merged(plain))} return")
         first += _zones(tuple(destinations), diagram, walk, chains)
         first.append(f"goto {walk.enter(diagram(()))}")
     outcomes = [_outcome(name, cluster, plain, entries) for cluster, name in names.items()]
     return Capture(
         tuple(entry.port for entry in entries),
+        _merged(modes),
         (Chain("captured", tuple(first)), *chains, *reversed(walk.chains), *shared, *outcomes),
         tuple(walk.unwritten),
     )
@@ -180,9 +182,9 @@ def _span(low: int, high: int, family: int) -> str:
     return f"{first}-{ip_address(high.to_bytes(size // 8, 'big'))}"
 
 
-def _merged(ranges: Ports) -> Ports:
+def _merged(modes: Mapping[Mode, Ports]) -> Ports:
     merged: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
+    for low, high in sorted(item for ranges in modes.values() for item in ranges):
         if merged and low <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
         else:

@@ -2,13 +2,12 @@
 
 from pointsman.dataplane import treatment
 from pointsman.dataplane.capture import Capture, chosen
-from pointsman.dataplane.nftables import Chain, braced, device, lane_counter, mark, rules, users
+from pointsman.dataplane.nftables import LATER, Chain, braced, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.model.routing import MASK
 from pointsman.model.tunnel import Lane
 
 PROXY_ZONE = 7112
-_FLAGS = "(fin | syn | rst | ack)"
 COUNTERS = ("dropped_spoofed", "dropped_entry", "dropped_tunnel_new", "dropped_other_device", "dropped_forwarded")
 
 
@@ -63,13 +62,13 @@ def _captured(ours: Ours, capture: Capture) -> tuple[Chain, Chain]:
 
     The kernel takes a new connection for the one before it on the same ports, somebody else's maybe, if the proxy has
     reset that one less than 10 s ago, and redirects it as it did that one. So an entry is chosen anew for each first
-    packet, and `inbound` lets in none that was meant for another.
+    packet, and `inbound` drops what was meant for another; sent again it is let in, once the other is forgotten.
     """
     entries = {chosen(port): port for port in capture.entries}
     choose = rules(
         'oifname "lo" return',
         "meta l4proto != tcp return",
-        f"ct state != new tcp flags & {_FLAGS} != syn return",
+        f"ct state != new {LATER} return",
         "meta nfproto @glass return" if ours.glass else "",
         f"meta priority {braced(entries)} meta priority set 0:0",
         f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} return",
@@ -108,9 +107,9 @@ def _inbound(ours: Ours, capture: Capture) -> Chain:
         "inbound",
         rules(
             [
-                f'iifname "lo" tcp dport @entries ct status dnat tcp flags & {_FLAGS} != syn accept',
+                f'iifname "lo" tcp dport @entries ct status dnat {LATER} accept',
                 f'iifname "lo" ct status dnat tcp dport . meta priority {meant} accept',
-                f'iifname "lo" meta priority {entries} counter name dropped_entry reject with tcp reset',
+                f'iifname "lo" meta priority {entries} counter name dropped_entry drop',
             ]
             if capture.entries
             else "",

@@ -5,10 +5,11 @@ refusal is what has no owner to tell.
 """
 
 from pointsman.dataplane import treatment
-from pointsman.dataplane.nftables import Chain, comment, device, lane_counter, mark, rules, users
+from pointsman.dataplane.nftables import FIRST, Chain, comment, device, lane_counter, mark, ports, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.queues import priority
 from pointsman.dataplane.treatment import Treatment
+from pointsman.model.policy import Ports
 from pointsman.model.routing import MASK, OUTER_MARK
 from pointsman.model.tunnel import Lane
 
@@ -36,7 +37,7 @@ _PROBES = (
 _PLAIN = Treatment("", 0, "0:0", None)
 
 
-def chains(ours: Ours) -> tuple[Chain, ...]:
+def chains(ours: Ours, captured: Ports) -> tuple[Chain, ...]:
     """Return the chains, the deciding one first."""
     return (
         _final(ours),
@@ -47,7 +48,7 @@ def chains(ours: Ours) -> tuple[Chain, ...]:
         _owned(ours),
         _unattributed(ours),
         _freed(ours),
-        _refuse(ours),
+        _refuse(ours, captured),
     )
 
 
@@ -168,8 +169,12 @@ def _freed(ours: Ours) -> Chain:
     )
 
 
-def _refuse(ours: Ours) -> Chain:
-    """Tell an application at once; whether its packet leaves is not decided here."""
+def _refuse(ours: Ours, captured: Ports) -> Chain:
+    """Tell an application at once; whether its packet leaves is not decided here.
+
+    While one guard takes the place of another, a first packet may miss both captures: it is sent again.
+    """
+    missed = f"meta skuid >= 0 tcp dport {ports(captured)} {FIRST} counter name dropped_owned drop"
     refusals = (
         "meta l4proto tcp counter name refused_tcp reject with tcp reset",
         "counter name refused_other reject with icmpx type admin-prohibited",
@@ -183,6 +188,7 @@ def _refuse(ours: Ours) -> Chain:
             f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} accept",
             [*_PROBES],
             "jump freed",
+            missed if captured and ours.held == "drop" else "",
             [f"meta skuid >= 0 {line}" for line in refusals] if ours.held == "drop" else "",
         ),
         "type filter hook output priority 0; policy accept;",

@@ -14,6 +14,9 @@ from pointsman.model.tunnel import Lane
 _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,14}")
 _COMMENT = re.compile(r"[^A-Za-z0-9 _.,:;@/()<>=-]")
 
+# The first packet of a TCP connection, and all others.
+FIRST, LATER = (f"tcp flags & (fin | syn | rst | ack) {sign} syn" for sign in ("==", "!="))
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:

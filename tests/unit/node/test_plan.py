@@ -195,7 +195,7 @@ def test_observed_only_http_is_captured_and_nothing_is_held() -> None:
 
     assert (found.guard.state, found.guard.held) == (Guard.OBSERVE, "accept")
     text = guard_text(found.guard)
-    assert "tcp dport { 80, 8080 } redirect" in text
+    assert "tcp dport { 80, 8080 } meta priority set" in text
     assert "tcp dport 7000" not in text
 
 
