@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,9 @@ import pytest
 from pointsman.lab import clients, world
 from pointsman.lab import exec as on
 from pointsman.lab.names import Lab
+from pointsman.lab.wait import until
 from pointsman.lab.watch import Witness
+from pointsman.model.fault import Fault
 from tests.lab.steered import POLICY, SHARED, Steered, change_node, policy_text, steering
 
 ECHO = ("198.51.100.80", 7000)
@@ -153,6 +155,46 @@ def test_a_new_profile_with_limits_is_taken_into_use_without_losing_a_request(ho
 
     assert after == world.seen_as("wg-b")[0]
     assert found["failed"] == []
+
+
+def only(users: str) -> str:
+    """A policy by which these users read what is public, and nobody else does anything."""
+    return policy_text(
+        rules=[{"name": "read", "when": f'destination.name == "public" && {users}', "profile": "plain"}],
+    )
+
+
+def test_a_user_whom_a_policy_begins_to_name_ends_what_he_was_connected_by_as_one_of_many(host: Steered) -> None:
+    put(host, only("process.uid != 2004"))
+    with connected_as(host, 2005) as client, connected_as(host, 2006) as other:
+        assert (client(), other()) == (200, 200)
+        put(host, only("!(process.uid in [2004, 2005])"))
+        until(lambda: client() != 200, "the connection has no rights of before", within=5)
+        assert other() == 200
+
+
+def test_a_user_whom_a_policy_names_no_more_does_not_become_the_one_whom_it_names_instead(host: Steered) -> None:
+    put(host, only("process.uid == 2005"))
+    with connected_as(host, 2005) as before:
+        assert before() == 200
+        put(host, only("process.uid == 2006"))
+        assert before() == 403
+        with connected_as(host, 2006) as now:
+            assert (now(), before()) == (200, 403)
+
+
+@contextmanager
+def connected_as(host: Steered, uid: int) -> Iterator[Callable[[], int]]:
+    """Ask again and again on one connection of this user, and return the status, 0 once the connection has ended."""
+
+    def ask() -> int:
+        try:
+            return client.ask("/x", host="public.example").status
+        except (Fault, BrokenPipeError):  # the client ended with its connection
+            return 0
+
+    with clients.connected(host.lab, SHARED[0], 80, uid=uid) as client:
+        yield ask
 
 
 def _profiles() -> list[Any]:

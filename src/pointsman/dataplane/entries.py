@@ -2,10 +2,11 @@
 
 A port is `base + 100 * class + outcome`, so its first three digits are the class. Class 0 holds the ports of
 mode `tcp`; every other class stands for one user, the first of them for all users that no rule names. A port
-keeps its meaning for as long as it is wanted: connections that are already in it never change theirs.
+keeps its meaning for as long as it is wanted, and a class has no other user while anybody is in it: connections that
+are already there never change theirs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pointsman.model.entry import Entry, Mode
 from pointsman.model.problem import Invalid, Place, Problem
@@ -13,6 +14,7 @@ from pointsman.model.problem import Invalid, Place, Problem
 BASE = 20000
 BLOCK = 100
 CLASSES = 100
+PLAIN = BASE // BLOCK  # the class of mode `tcp`
 
 
 def plan(
@@ -21,16 +23,18 @@ def plan(
     modes: Iterable[Mode],
     before: tuple[Entry, ...] = (),
     base: int = BASE,
+    occupied: Collection[int] = (),
 ) -> tuple[Entry, ...]:
     """Return the entries for these users and lanes; those that were there before keep their ports.
 
     `lanes` are the names of all clusters that a plain TCP flow may be sent to, whether usable now or not: a
     tunnel that comes or goes then changes no listener. Every mode also has an entry for flows that are refused.
+    Classes that are `occupied` by connections go to new users last of all.
     """
     wanted = frozenset(modes)
     users: tuple[int | None, ...] = (None, *sorted(frozenset(uids)))
     outcomes = ("", *sorted(frozenset(lanes)))
-    blocks = _blocks(users, before, base)
+    blocks = _blocks(users, before, base, occupied)
     found = []
     if Mode.TCP in wanted:
         found += _outcomes(Mode.TCP, None, base, base, outcomes, before)
@@ -42,15 +46,29 @@ def plan(
     return tuple(sorted(found, key=lambda entry: entry.port))
 
 
+def is_entry(port: int) -> bool:
+    """Return whether a port can be an entry."""
+    return PLAIN <= class_of(port) < PLAIN + CLASSES
+
+
+def class_of(port: int) -> int:
+    """Return the class of an entry port: its first three digits."""
+    return port // BLOCK
+
+
 def user_classes(entries: Iterable[Entry]) -> dict[int, int]:
-    """Return what stands for each user that has entries of its own: the first three digits of their ports."""
-    return {entry.uid: entry.port // BLOCK for entry in entries if entry.uid is not None}
+    """Return what stands for each user that has entries of its own: the class of their ports."""
+    return {entry.uid: class_of(entry.port) for entry in entries if entry.uid is not None}
 
 
-def _blocks(users: tuple[int | None, ...], before: tuple[Entry, ...], base: int) -> dict[int | None, int]:
-    held = {entry.uid: entry.port // BLOCK * BLOCK for entry in before if entry.mode is not Mode.TCP}
+def _blocks(
+    users: tuple[int | None, ...], before: tuple[Entry, ...], base: int, occupied: Collection[int]
+) -> dict[int | None, int]:
+    held = {entry.uid: class_of(entry.port) * BLOCK for entry in before if entry.mode is not Mode.TCP}
     blocks = {None: base + BLOCK} | {user: held[user] for user in users if user in held}
-    free = (base + BLOCK * number for number in range(2, CLASSES) if base + BLOCK * number not in blocks.values())
+    used = {*held.values(), *(number * BLOCK for number in occupied)}
+    every = (base + BLOCK * number for number in range(2, CLASSES))
+    free = iter(sorted((block for block in every if block not in blocks.values()), key=lambda block: block in used))
     for user in users:
         if user not in blocks:
             blocks[user] = _next(free, f"{len(users) - 1} users are named in the rules", CLASSES - 2)

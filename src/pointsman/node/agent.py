@@ -146,8 +146,8 @@ class Agent:
             return
         unheld = "observed only: nothing was held back" if self._force.memory.observe else ""
         unheld = unheld or ("the glass was broken" if self._force.memory.glass_until is not None else "")
-        compiled = self._force.names.placed(self._force.trees).compiled
-        look = Look(self._force.steering.plan, compiled, self._force.tunnels, self._force.fleet.took(), unheld)
+        trees, took = self._force.names.placed(self._force.trees), self._force.fleet.took()
+        look = Look(self._force.steering.plan, trees.compiled, self._force.tunnels, took, trees.uids, unheld)
         try:
             await asyncio.to_thread(self._prover.turn, look)
         except Fault as fault:

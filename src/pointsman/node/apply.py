@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
+from pointsman.dataplane.entries import class_of
 from pointsman.dataplane.guard import FRAMES, TABLE, GuardSpec, guard_text, removal_text
 from pointsman.dataplane.nftables import lane_counter
 from pointsman.dataplane.queues import queue_steps
@@ -96,6 +97,13 @@ class Host:
         asked = set(lanes)
         busy = {one.mark & MASK for one in connections.standing()} if asked else set()
         return {lane for lane in asked if lane.mark not in busy}
+
+    def occupied(self) -> frozenset[int]:
+        """Return the classes of the proxy's local ports that somebody is connected to."""
+        uid = self._node.proxy_uid
+        return frozenset(
+            class_of(one.local_port) for one in connections.standing() if one.uid == uid and not one.leaves
+        )
 
     def tend_proxy(self) -> bool:
         """Start the proxy again if it has ended; return whether that was so."""

@@ -56,8 +56,9 @@ def make_plan(
     holdings: Holdings = NOBODY,
     routes: Resource | None = None,
     rests: Mapping[str, Collection[str]] | None = None,
+    occupied: Collection[int] = (),
 ) -> Plan:
-    """Return what should be there. `draining` are lanes that requests may still be on.
+    """Return what should be there. `draining` are lanes that requests may still be on, `occupied` classes of entries.
 
     With `routes` these stay as they are: what is new can be used by requests that ask, before the tree knows of it.
     """
@@ -76,6 +77,7 @@ def make_plan(
         [f"{p.name}@{t.name}" for p in pooled for t in pool if not misfit(t, p)],
         [mode for mode, ranges in modes if ranges],
         memory.entries,
+        occupied=occupied,
     )
     # observed, a plain TCP flow goes its own way: the guard counts it
     capture = compile_capture(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
+from pointsman.dataplane.entries import is_entry, user_classes
 from pointsman.model.connection import Connection
 from pointsman.model.fault import Fault
 from pointsman.model.tunnel import Lane, Tunnel
@@ -16,6 +17,7 @@ from pointsman.node.lanes import SHIFT
 from pointsman.node.ledger import Ledger
 from pointsman.node.narrowing import Narrowing
 from pointsman.node.paths import Paths
+from pointsman.node.placing import Placing
 from pointsman.node.plan import Plan
 from pointsman.node.proof import Finding, Old, Reason, Right, Wrong, carrying, detour, escape, escaped, judge
 from pointsman.node.records import Decided, Pair, decided
@@ -34,13 +36,14 @@ MOST_ROUTES = 128  # that are asked for in one interval
 class Look:
     """What one turn is held against. `took` is what each tunnel says it has sent, in bytes.
 
-    `open` says why nothing is held back now, so that nothing is proven either; it is empty otherwise.
+    `named` are the users that rules name. `open` says why nothing is held back now, and so nothing proven, or is empty.
     """
 
     plan: Plan
     compiled: Compiled
     tunnels: tuple[Tunnel, ...]
     took: Mapping[str, int]
+    named: tuple[int, ...] = ()
     open: str = ""
 
 
@@ -50,6 +53,7 @@ class Prover:
     def __init__(self, node: Node, paths: Paths, host: Host, log: Log) -> None:
         self.ledger = Ledger(paths)
         self.narrowing = Narrowing(log, self.ledger.tally)
+        self.placing = Placing(log)
         self.standing: Counter[str] = Counter()
         self.balances: tuple[balance.Balance, ...] = ()
         self._node, self._file, self._host, self._log = node, paths.evidence, host, log
@@ -82,6 +86,8 @@ class Prover:
             self.blind(look.open)
         else:
             connections.reset(self.narrowing.due(self.ledger.running, look.compiled, sockets.of))
+        classes = user_classes(look.plan.memory.entries)
+        connections.reset(self.placing.misplaced(sockets.taken_in, classes, look.named, sockets))
         self._weigh(look)
 
     def blind(self, why: str) -> None:
@@ -122,10 +128,13 @@ class Prover:
 
         An old one is free for anybody to listen at, and what comes in there is not captured.
         """
-        old, owners = self._doors - {*plan.guard.capture.entries}, (self._node.proxy_uid, 0)
+        old, proxy = self._doors, self._node.proxy_uid
         self._doors = {*plan.guard.capture.entries}
         self._doors |= {
-            one.local_port for one in found if one.local_port in old and one.uid in owners and not one.leaves
+            one.local_port
+            for one in found
+            if not one.leaves
+            and (is_entry(one.local_port) if one.uid == proxy else one.uid == 0 and one.local_port in old)
         }
         return self._doors
 

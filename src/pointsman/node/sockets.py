@@ -19,14 +19,30 @@ class Sockets:
         doors, every = frozenset(entries), tuple(found)
         self._doors = doors
         self._by_points = {one.points: one for one in every}
-        self._taken_in = {one.points[1]: one for one in every if one.local_port in doors and not one.leaves}
+        # the proxy's ends of captured connections
+        self.taken_in = tuple(one for one in every if one.local_port in doors and not one.leaves)
+        self._by_caller = {one.points[1]: one for one in self.taken_in}
+        self._users: dict[str, set[int]] = {}
+        for one in every:
+            if one.leaves:
+                self._users.setdefault(one.points[0], set()).add(one.uid)
+
+    def likely_user(self, taken: Connection) -> int | None:
+        """Return who is at the other end of what the proxy has taken in, if the kernel did not give it other ports."""
+        found = self._users.get(taken.points[1], set())
+        # what was closed seems to be root's
+        return next(iter(found)) if len(found) == 1 and 0 not in found else self.user_of(taken)
+
+    def user_of(self, taken: Connection) -> int | None:
+        """Return who is at the other end of what the proxy has taken in, None where nobody holds it any more."""
+        called = translations.caller_of((taken.local, taken.local_port), (taken.remote, taken.remote_port))
+        return connections.owner(*called) if called else None
 
     def of(self, pair: Pair) -> Connection | None:
         """Return the connection with these ends as the proxy writes them down, as its user's; None without one."""
         one = self._by_points.get(pair)
-        if one is None and (taken := self._taken_in.get(pair[0])):
-            called = translations.caller_of((taken.local, taken.local_port), (taken.remote, taken.remote_port))
-            uid = connections.owner(*called) if called else None
+        if one is None and (taken := self._by_caller.get(pair[0])):
+            uid = self.user_of(taken)
             one = replace(taken, uid=uid) if uid is not None else None
         return one
 

@@ -124,6 +124,7 @@ class Steering:
             basis.holdings,
             routes,
             basis.rests,
+            await asyncio.to_thread(self._host.occupied),
         )
 
     def _tell(self, before: Plan | None, plan: Plan) -> None:

@@ -39,6 +39,17 @@ def test_what_stays_keeps_its_port_when_others_come_and_go() -> None:
     assert user_classes(after)[1002] == user_classes(before)[1002]
 
 
+def test_a_class_has_no_other_user_at_once_nor_while_anybody_is_in_it() -> None:
+    before = plan({1001}, LANES, Mode)
+
+    assert user_classes(plan({1002}, LANES, Mode, before)) == {1002: 203}
+    assert user_classes(plan({1002}, LANES, Mode, occupied={202, 203})) == {1002: 204}
+
+
+def test_where_every_class_is_occupied_a_new_user_gets_one_all_the_same() -> None:
+    assert user_classes(plan({1002}, LANES, Mode, occupied=range(200, 300))) == {1002: 202}
+
+
 def test_users_are_known_by_the_first_three_digits() -> None:
     entries = plan({1001, 2002}, LANES, Mode)
     assert user_classes(entries) == {1001: 202, 2002: 203}

@@ -55,6 +55,9 @@ class Kernel:
     def idle(self, lanes: Iterable[Lane]) -> set[Lane]:
         return set(lanes)
 
+    def occupied(self) -> frozenset[int]:
+        return frozenset()
+
     def counters(self) -> dict[str, tuple[int, int]]:
         return {}
 
