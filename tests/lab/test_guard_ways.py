@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pointsman.dataplane.capture import compile_capture
+from pointsman.dataplane.capture import Capture, compile_capture
 from pointsman.dataplane.guard import GuardSpec, State
 from pointsman.model.entry import Entry, Mode
 from tests.lab.guard_flows import ASK, CAPTURE, DENY, ENTRIES, upstream
@@ -83,7 +83,9 @@ _AGAIN = """
 import os, socket, struct, sys
 address, near, how = sys.argv[1:]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
+os.seteuid(64001)
 doors = {port: socket.create_server((near, port), family=family, backlog=0) for port in (21000, 21001)}
+os.seteuid(0)
 def call(uid, port=0, within=3):
     os.seteuid(uid); line = socket.socket(family); os.seteuid(0)
     line.settimeout(within); line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); line.bind(("", port))
@@ -121,11 +123,68 @@ print(met(2002, 40001), met(2001, 40001), met(2002, 40002), end="")
 def test_a_port_that_another_user_had_leads_to_nobody_elses_entry(
     bench, open_spec: GuardSpec, address: str, near: str, how: str
 ) -> None:
-    entries = [Entry(21000, Mode.HTTP, 2001), Entry(21001, Mode.HTTP, None)]
-    capture = compile_capture([(Mode.HTTP, ((80, 80),))], entries, (), lambda _: DENY, lambda _: "")
-    bench.guard(replace(open_spec, capture=capture))
+    bench.guard(replace(open_spec, capture=_two_entries()))
 
     assert bench.python(_AGAIN, address, near, how) == "TimeoutError 21000 21001"
+
+
+# Somebody with CAP_NET_RAW, who sees all on `lo`, writes into a captured connection, or answers in the proxy's place.
+_INJECT = """
+import os, socket, struct, sys
+address, near, into, way = sys.argv[1:]
+six = ":" in address
+family = socket.AF_INET6 if six else socket.AF_INET
+tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); tap.bind(("lo", 0)); tap.settimeout(3)
+os.seteuid(64001); door = socket.create_server((near, 21000), family=family); os.seteuid(0)
+os.seteuid(2001); line = socket.socket(family); os.seteuid(0)
+line.connect((address, 80))
+os.seteuid(64001); end, caller = door.accept(); os.seteuid(0)
+line.sendall(b"mine"); assert end.recv(9) == b"mine"
+while True:  # the segment that carries it tells all numbers
+    seen = tap.recv(2000)[14:]
+    if (tcp := seen[40 if six else 20:])[-4:] == b"mine": break
+seq, ack = struct.unpack("!II", tcp[4:12])
+here, there = caller[:2], (address, 80)
+if into == "request": source, target, numbers = here, there, (seq + 4, ack)
+else: source, target, numbers = (near, 21000), here, (ack, seq + 4)
+told = b"forged"
+packed = [socket.inet_pton(family, one[0]) for one in (source, target)]
+head = struct.pack("!HHIIBBHHH", source[1], target[1], *numbers, 5 << 4, 0x18, 512, 0, 0)
+pseudo = b"".join(packed) + struct.pack("!II", len(head + told), 6)
+total = sum(struct.unpack(f"!{(len(pseudo + head + told)) // 2}H", pseudo + head + told))
+while total >> 16: total = (total & 0xFFFF) + (total >> 16)
+segment = head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:] + told
+if six: packet = struct.pack("!IHBB", 6 << 28, len(segment), 6, 64) + b"".join(packed) + segment
+else:
+    packet = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 7, 0, 64, 6, 0) + b"".join(packed))
+    total = sum(struct.unpack("!10H", packet)); total = (total & 0xFFFF) + (total >> 16)
+    packet[10:12] = struct.pack("!H", ~total & 0xFFFF); packet = bytes(packet) + segment
+try:
+    if way == "raw":
+        raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW); raw.sendto(packet, (target[0], 0))
+    else: tap.send(bytes(12) + struct.pack("!H", 0x86DD if six else 0x800) + packet)
+except OSError: pass
+victim = end if into == "request" else line
+victim.settimeout(1)
+try: print(victim.recv(99).decode(), end="")
+except OSError as error: print(type(error).__name__, end="")
+"""
+
+
+@pytest.mark.parametrize("way", ["raw", "frame"])
+@pytest.mark.parametrize("into", ["request", "answer"])
+@pytest.mark.parametrize(("address", "near"), [("198.51.100.9", "127.0.0.1"), ("2001:db8:2::9", "::1")])
+def test_nobody_writes_into_a_captured_connection_of_another(
+    bench, open_spec: GuardSpec, address: str, near: str, into: str, way: str
+) -> None:
+    bench.guard(replace(open_spec, capture=_two_entries()))
+
+    assert bench.python(_INJECT, address, near, into, way) == "TimeoutError"
+
+
+def _two_entries() -> Capture:
+    entries = [Entry(21000, Mode.HTTP, 2001), Entry(21001, Mode.HTTP, None)]
+    return compile_capture([(Mode.HTTP, ((80, 80),))], entries, (), lambda _: DENY, lambda _: "")
 
 
 def test_ports_that_are_not_captured_are_refused_at_once(bench, open_spec: GuardSpec) -> None:

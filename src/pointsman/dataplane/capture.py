@@ -27,11 +27,12 @@ Captured = Sequence[tuple[Mode, Ports]]
 class Capture:
     """The chains that choose the entry of a connection; the first is where every captured flow goes in.
 
-    `ports` are what it captures. `unwritten` lists conditions that the kernel cannot tell and that therefore refuse
-    plain TCP flows.
+    `ports` are what it captures, `owned` the entries of single users, with their ids. `unwritten` lists conditions that
+    the kernel cannot tell and that therefore refuse plain TCP flows.
     """
 
     entries: tuple[int, ...] = ()
+    owned: tuple[tuple[int, int], ...] = ()
     ports: Ports = ()
     chains: tuple[Chain, ...] = ()
     unwritten: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ def compile_capture(
     outcomes = [_outcome(name, cluster, plain, entries) for cluster, name in names.items()]
     return Capture(
         tuple(entry.port for entry in entries),
+        tuple((entry.port, entry.uid) for entry in entries if entry.uid is not None),
         _merged(modes),
         (Chain("captured", tuple(first)), *chains, *reversed(walk.chains), *shared, *outcomes),
         tuple(walk.unwritten),

@@ -188,7 +188,7 @@ def _chains(spec: GuardSpec, buckets: Mapping[str, str]) -> tuple[Chain, ...]:
         spec.queued,
         spec.outer_dscp,
     )
-    return (*inside.chains(ours, spec.capture), *leaving.chains(ours, spec.capture.ports))
+    return (*inside.chains(ours, spec.capture), *leaving.chains(ours, spec.capture))
 
 
 def _sets(spec: GuardSpec) -> tuple[Set, ...]:

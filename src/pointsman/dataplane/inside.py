@@ -87,10 +87,16 @@ def _captured(ours: Ours, capture: Capture) -> tuple[Chain, Chain]:
 
 
 def _arriving() -> Chain:
-    """Packets to a tunnel's own address come out of that tunnel or from this host (CVE-2019-14899)."""
+    """Packets to a tunnel's own address come out of that tunnel or from this host (CVE-2019-14899).
+
+    What this host has sent to itself was tracked when it left, and is redirected already: a frame put into `lo` is not.
+    """
+    put = 'iifname "lo" ct state invalid meta l4proto tcp'
     return Chain(
         "arriving",
         (
+            f"{put} tcp sport @entries counter name dropped_spoofed drop",
+            f"{put} fib daddr type != local counter name dropped_spoofed drop",
             'iifname "lo" accept',
             "ip daddr @inner4 ip daddr . iifname != @inner4_on counter name dropped_spoofed drop",
             "ip6 daddr @inner6 ip6 daddr . iifname != @inner6_on counter name dropped_spoofed drop",

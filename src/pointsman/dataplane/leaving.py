@@ -5,11 +5,11 @@ refusal is what has no owner to tell.
 """
 
 from pointsman.dataplane import treatment
-from pointsman.dataplane.nftables import FIRST, Chain, comment, device, lane_counter, mark, ports, rules, users
+from pointsman.dataplane.capture import Capture
+from pointsman.dataplane.nftables import FIRST, Chain, braced, comment, device, lane_counter, mark, ports, rules, users
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.queues import priority
 from pointsman.dataplane.treatment import Treatment
-from pointsman.model.policy import Ports
 from pointsman.model.routing import MASK, OUTER_MARK
 from pointsman.model.tunnel import Lane
 
@@ -37,7 +37,7 @@ _PROBES = (
 _PLAIN = Treatment("", 0, "0:0", None)
 
 
-def chains(ours: Ours, captured: Ports) -> tuple[Chain, ...]:
+def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
     """Return the chains, the deciding one first."""
     return (
         _final(ours),
@@ -48,7 +48,7 @@ def chains(ours: Ours, captured: Ports) -> tuple[Chain, ...]:
         _owned(ours),
         _unattributed(ours),
         _freed(ours),
-        _refuse(ours, captured),
+        _refuse(ours, capture),
     )
 
 
@@ -169,12 +169,12 @@ def _freed(ours: Ours) -> Chain:
     )
 
 
-def _refuse(ours: Ours, captured: Ports) -> Chain:
+def _refuse(ours: Ours, capture: Capture) -> Chain:
     """Tell an application at once; whether its packet leaves is not decided here.
 
     While one guard takes the place of another, a first packet may miss both captures: it is sent again.
     """
-    missed = f"meta skuid >= 0 tcp dport {ports(captured)} {FIRST} counter name dropped_owned drop"
+    missed = f"meta skuid >= 0 tcp dport {ports(capture.ports)} {FIRST} counter name dropped_owned drop"
     refusals = (
         "meta l4proto tcp counter name refused_tcp reject with tcp reset",
         "counter name refused_other reject with icmpx type admin-prohibited",
@@ -182,14 +182,28 @@ def _refuse(ours: Ours, captured: Ports) -> Chain:
     return Chain(
         "refuse",
         rules(
+            *_forged(ours, capture),
             'oifname "lo" accept',
             "ct status dnat accept",
             "meta nfproto @glass accept" if ours.glass else "",
             f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} accept",
             [*_PROBES],
             "jump freed",
-            missed if captured and ours.held == "drop" else "",
+            missed if capture.ports and ours.held == "drop" else "",
             [f"meta skuid >= 0 {line}" for line in refusals] if ours.held == "drop" else "",
         ),
         "type filter hook output priority 0; policy accept;",
     )
+
+
+def _forged(ours: Ours, capture: Capture) -> tuple[str, ...]:
+    """Hold what others write into a captured connection, or answer there: they must not be in its place."""
+    ends = f"tcp sport @entries meta skuid >= 0 meta skuid != {ours.proxy} counter name dropped_spoofed drop"
+    if not capture.owned:
+        return (ends,)
+    owned, owners = (
+        braced(str(port) for port, _ in capture.owned),
+        braced(f"{port} . {uid}" for port, uid in capture.owned),
+    )
+    into = f"tcp dport {owned} meta skuid >= 0 tcp dport . meta skuid != {owners} counter name dropped_spoofed drop"
+    return (ends, into)
