@@ -71,8 +71,12 @@ def test_an_entry_cannot_be_connected_to_directly(bench, open_spec: GuardSpec) -
     bench.guard(replace(open_spec, capture=CAPTURE))
     port = str(ENTRIES[0].port)
 
+    own = str(next(entry.port for entry in ENTRIES if entry.uid == 2001))
     answers = {
-        bench.python(ASK, uid, host, port) for uid in ("0", "2001") for host in ("127.0.0.1", "::1", "192.0.2.10")
+        bench.python(ASK, uid, host, entry)
+        for entry in (port, own)
+        for uid in ("0", "2001")
+        for host in ("127.0.0.1", "::1", "192.0.2.10")
     }
 
     assert answers == {"ConnectionRefusedError"}

@@ -2,8 +2,8 @@
 
 A port is `base + 100 * class + outcome`, so its first three digits are the class. Class 0 holds the ports of
 mode `tcp`; every other class stands for one user, the first of them for all users that no rule names. A port
-keeps its meaning for as long as it is wanted, and a class has no other user while anybody is in it: connections that
-are already there never change theirs.
+keeps its meaning for as long as it is wanted, has no other in the change in which it loses it, and a class has no other
+user while anybody is in it: connections that are already there never change theirs.
 """
 
 from collections.abc import Collection, Iterable
@@ -46,6 +46,11 @@ def plan(
     return tuple(sorted(found, key=lambda entry: entry.port))
 
 
+def both(entries: Iterable[Entry], before: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return these entries, and those of before that they do not have."""
+    return tuple({(entry.mode, entry.uid, entry.lane): entry for entry in (*before, *entries)}.values())
+
+
 def is_entry(port: int) -> bool:
     """Return whether a port can be an entry."""
     return PLAIN <= class_of(port) < PLAIN + CLASSES
@@ -67,8 +72,8 @@ def _blocks(
     held = {entry.uid: class_of(entry.port) * BLOCK for entry in before if entry.mode is not Mode.TCP}
     blocks = {None: base + BLOCK} | {user: held[user] for user in users if user in held}
     used = {*held.values(), *(number * BLOCK for number in occupied)}
-    every = (base + BLOCK * number for number in range(2, CLASSES))
-    free = iter(sorted((block for block in every if block not in blocks.values()), key=lambda block: block in used))
+    every = {base + BLOCK * number for number in range(2, CLASSES)} - {*blocks.values()}
+    free = iter(sorted(every, key=lambda block: (block in used, block)))
     for user in users:
         if user not in blocks:
             blocks[user] = _next(free, f"{len(users) - 1} users are named in the rules", CLASSES - 2)
@@ -80,7 +85,9 @@ def _outcomes(
 ) -> list[Entry]:
     ports = {entry.lane: entry.port for entry in before if entry.mode is mode and entry.uid == user}
     held = {lane: ports[lane] for lane in outcomes if lane in ports}
-    free = (port for port in range(first, block + BLOCK) if port not in held.values())
+    # the proxy takes the new lane into use before the kernel stops sending flows of the old one
+    used = {entry.port for entry in before}
+    free = iter(sorted({*range(first, block + BLOCK)} - {*held.values()}, key=lambda port: (port in used, port)))
     for lane in outcomes:
         if lane not in held:
             held[lane] = _next(free, f"{len(outcomes) - 1} profiles on tunnels can carry plain TCP", BLOCK - 2)

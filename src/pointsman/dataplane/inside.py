@@ -16,7 +16,7 @@ def chains(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
     return (
         _apart(ours),
         _strip(ours),
-        *(_captured(ours, capture) if capture.chains else ()),
+        *_captured(ours, capture),
         *capture.chains,
         _arriving(),
         _inbound(ours, capture),
@@ -57,7 +57,7 @@ def _strip(ours: Ours) -> Chain:
     )
 
 
-def _captured(ours: Ours, capture: Capture) -> tuple[Chain, Chain]:
+def _captured(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
     """Choose the entry of what has an owner, and redirect it, before the redirects of others with their priority -100.
 
     The kernel takes a new connection for the one before it on the same ports, somebody else's maybe, if the proxy has
@@ -66,22 +66,25 @@ def _captured(ours: Ours, capture: Capture) -> tuple[Chain, Chain]:
     """
     entries = {chosen(port): port for port in capture.entries}
     choose = rules(
+        f"meta priority {braced(entries)} meta priority set 0:0" if entries else "",
         'oifname "lo" return',
         "meta l4proto != tcp return",
         f"ct state != new {LATER} return",
         "meta nfproto @glass return" if ours.glass else "",
-        f"meta priority {braced(entries)} meta priority set 0:0",
         f"meta skuid {users({ours.proxy, ours.tunnel, *ours.exempt})} return",
         "ip daddr . th dport @resolvers4 return",
         "ip6 daddr . th dport @resolvers6 return",
         "meta skuid 0 ip daddr . th dport @gateways4 return",
         "meta skuid 0 ip6 daddr . th dport @gateways6 return",
-        f"meta skuid >= 0 goto {capture.chains[0].name}",
+        f"meta skuid >= 0 goto {capture.chains[0].name}" if capture.chains else "",
     )
     ways = braced(f"{name} : {port}" for name, port in entries.items())
-    redirect = ('oifname "lo" return', f"meta l4proto tcp redirect to :meta priority map {ways}")
+    # it stands also where nothing is captured: without any such chain the kernel forgets what is redirected already
+    redirect = rules(
+        'oifname "lo" return', f"meta l4proto tcp redirect to :meta priority map {ways}" if entries else ""
+    )
     return (
-        Chain("choose", choose, "type filter hook output priority -120; policy accept;"),
+        *((Chain("choose", choose, "type filter hook output priority -120; policy accept;"),) if entries else ()),
         Chain("capture", redirect, "type nat hook output priority -110; policy accept;"),
     )
 

@@ -197,13 +197,12 @@ def _refuse(ours: Ours, capture: Capture) -> Chain:
 
 
 def _forged(ours: Ours, capture: Capture) -> tuple[str, ...]:
-    """Hold what others write into a captured connection, or answer there: they must not be in its place."""
-    ends = f"tcp sport @entries meta skuid >= 0 meta skuid != {ours.proxy} counter name dropped_spoofed drop"
+    """Hold what somebody else writes into a captured connection, or answers there."""
+    held = "counter name dropped_spoofed drop"
+    answers = f"ct status dnat ct direction reply tcp sport @entries meta skuid >= 0 meta skuid != {ours.proxy} {held}"
     if not capture.owned:
-        return (ends,)
-    owned, owners = (
-        braced(str(port) for port, _ in capture.owned),
-        braced(f"{port} . {uid}" for port, uid in capture.owned),
-    )
-    into = f"tcp dport {owned} meta skuid >= 0 tcp dport . meta skuid != {owners} counter name dropped_spoofed drop"
-    return (ends, into)
+        return (answers,)
+    owned = braced(str(port) for port, _ in capture.owned)
+    owners = braced(f"{port} . {uid}" for port, uid in capture.owned)
+    others = f"tcp dport {owned} meta skuid >= 0 tcp dport . meta skuid != {owners}"
+    return (answers, f"ct status dnat ct direction original {others} {held}")

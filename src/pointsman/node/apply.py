@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pointsman.dataplane.capture import UNCAPTURED
-from pointsman.dataplane.entries import class_of
+from pointsman.dataplane.entries import class_of, is_entry
 from pointsman.dataplane.guard import FRAMES, TABLE, GuardSpec, guard_text, removal_text
 from pointsman.dataplane.nftables import lane_counter
 from pointsman.dataplane.queues import queue_steps
@@ -100,10 +100,9 @@ class Host:
 
     def occupied(self) -> frozenset[int]:
         """Return the classes of the proxy's local ports that somebody is connected to."""
-        uid = self._node.proxy_uid
-        return frozenset(
-            class_of(one.local_port) for one in connections.standing() if one.uid == uid and not one.leaves
-        )
+        mine = (self._node.proxy_uid, 0)  # what the proxy has not accepted yet has no owner
+        ends = (one.local_port for one in connections.standing() if one.uid in mine and is_entry(one.local_port))
+        return frozenset(map(class_of, ends))
 
     def tend_proxy(self) -> bool:
         """Start the proxy again if it has ended; return whether that was so."""

@@ -53,7 +53,9 @@ def numbered(known: Mapping[str, int], wanted: Iterable[str], span: tuple[int, i
     if following + len(missing) - 1 <= last:
         return {**known, **{name: following + place for place, name in enumerate(missing)}}
     numbers = {name: number for name, number in known.items() if name in names}
-    free = [number for number in range(first, last + 1) if number not in numbers.values()]
+    free = sorted(
+        {*range(first, last + 1)} - {*numbers.values()}, key=lambda number: (number in known.values(), number)
+    )
     if len(free) < len(missing):
         what = f"{len(names)} tunnels, or profiles on tunnels, are wanted, and there is room for {last - first + 1}"
         hint = "let `leases` and `spares` be fewer, or let profiles of holders fit fewer tunnels"

@@ -11,16 +11,19 @@ from pointsman.dataplane.entries import PLAIN, class_of
 from pointsman.model.connection import Connection
 from pointsman.system.log import Log
 
+# Questions to the kernel in one turn: each takes a millisecond or two
+MOST_ASKED = 200
+
 
 class Users(Protocol):
-    """Tells whose a connection is: what is likely costs little, what is certain a question to the kernel."""
+    """Tells whose a connection is."""
 
-    def likely_user(self, taken: Connection) -> int | None:
-        """Return who is at the other end, where nothing is out of the ordinary."""
+    def seeming(self, taken: Connection) -> frozenset[int]:
+        """Return who may be at the other end, by what was read already. What was closed seems to be root's."""
         ...
 
     def user_of(self, taken: Connection) -> int | None:
-        """Return who is at the other end, None for nobody."""
+        """Return who is at the other end, by asking the kernel; None for nobody."""
         ...
 
 
@@ -41,21 +44,27 @@ class Placing:
         """
         if (classes, named) != self._basis:
             self._basis, self._right = (classes, named), set()
-        there = tuple(taken)
+        there = tuple(taken) if classes else ()
         self._right &= {one.handle for one in there}
-        wrong = []
+        wrong, asked = [], 0
         for one in there:
             if one.handle in self._right:
                 continue
-            for ask in (users.likely_user, users.user_of):
-                uid = ask(one)
+            number, seeming = class_of(one.local_port), users.seeming(one)
+            right = bool(seeming) and all(belongs(uid, number, classes, named) for uid in seeming)
+            if not right and (len(seeming) != 1 or 0 in seeming):
+                if asked == MOST_ASKED:
+                    continue  # the next turn is soon
+                asked += 1
+                uid = users.user_of(one)
                 # whoever has closed it asks nothing any more
-                if uid is None or belongs(uid, class_of(one.local_port), classes, named):
-                    self._right.add(one.handle)
-                    break
+                right = uid is None or belongs(uid, number, classes, named)
+            if right:
+                self._right.add(one.handle)
             else:
                 wrong.append(one)
-                self._log.event("a connection is in the entry of other users, and ends", client=one.points[1], user=uid)
+        if wrong:
+            self._log.event("connections are in the entries of other users, and end", count=len(wrong))
         return wrong
 
 

@@ -79,6 +79,8 @@ def make_plan(
         memory.entries,
         occupied=occupied,
     )
+    if routes is not None:  # they go by the entries of before
+        ports = entry_ports.both(ports, memory.entries)
     # observed, a plain TCP flow goes its own way: the guard counts it
     capture = compile_capture(
         modes[:1] if observe else modes,

@@ -128,14 +128,10 @@ class Prover:
 
         An old one is free for anybody to listen at, and what comes in there is not captured.
         """
-        old, proxy = self._doors, self._node.proxy_uid
+        proxy, old = self._node.proxy_uid, self._doors
+        ends = (one for one in found if (one.uid == proxy and is_entry(one.local_port)) or one.local_port in old)
         self._doors = {*plan.guard.capture.entries}
-        self._doors |= {
-            one.local_port
-            for one in found
-            if not one.leaves
-            and (is_entry(one.local_port) if one.uid == proxy else one.uid == 0 and one.local_port in old)
-        }
+        self._doors |= {one.local_port for one in ends if one.uid in (proxy, 0) and not one.leaves}
         return self._doors
 
     def _ours(self, found: Iterable[Connection]) -> list[Connection]:

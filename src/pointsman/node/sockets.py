@@ -5,6 +5,7 @@ The two know the same connection by different ports where the kernel had to give
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import ip_address
 
 from pointsman.model.connection import Connection
@@ -22,21 +23,26 @@ class Sockets:
         # the proxy's ends of captured connections
         self.taken_in = tuple(one for one in every if one.local_port in doors and not one.leaves)
         self._by_caller = {one.points[1]: one for one in self.taken_in}
-        self._users: dict[str, set[int]] = {}
-        for one in every:
-            if one.leaves:
-                self._users.setdefault(one.points[0], set()).add(one.uid)
+        self._every = every
 
-    def likely_user(self, taken: Connection) -> int | None:
-        """Return who is at the other end of what the proxy has taken in, if the kernel did not give it other ports."""
-        found = self._users.get(taken.points[1], set())
-        # what was closed seems to be root's
-        return next(iter(found)) if len(found) == 1 and 0 not in found else self.user_of(taken)
+    def seeming(self, taken: Connection) -> frozenset[int]:
+        """Return who may be at the other end of what the proxy has taken in.
+
+        It is another where the kernel gave the connection other ports; what was closed seems to be root's.
+        """
+        return frozenset(self._users.get((taken.remote, taken.remote_port), set()) - {taken.uid})
 
     def user_of(self, taken: Connection) -> int | None:
         """Return who is at the other end of what the proxy has taken in, None where nobody holds it any more."""
         called = translations.caller_of((taken.local, taken.local_port), (taken.remote, taken.remote_port))
         return connections.owner(*called) if called else None
+
+    @cached_property
+    def _users(self) -> dict[tuple[str, int], set[int]]:
+        users: dict[tuple[str, int], set[int]] = {}
+        for one in self._every:
+            users.setdefault((one.local, one.local_port), set()).add(one.uid)
+        return users
 
     def of(self, pair: Pair) -> Connection | None:
         """Return the connection with these ends as the proxy writes them down, as its user's; None without one."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from pointsman.dataplane.entries import both
 from pointsman.dataplane.envoy import Settings
 from pointsman.dataplane.resources import Resource
 from pointsman.model.fault import Fault
@@ -101,7 +102,9 @@ class Steering:
         before, plan = self.plan, self.plan
         if plan is None or basis != self._basis:
             plan = await self._work_out(basis, plan.envoy.routes if lanes_only and plan is not None else None)
-        self._remember(replace(plan.memory, draining=self._moving.draining))
+        # what is in force has its ports until the plan is, also where that fails
+        entries = both(plan.memory.entries, memory.entries)
+        self._remember(replace(plan.memory, entries=entries, draining=self._moving.draining))
         glass = max(0, int((plan.memory.glass_until or 0) - boot_time()))
         await asyncio.to_thread(self._host.apply, plan, glass)
         await asyncio.to_thread(self._host.cut, lost)  # and what came there since

@@ -46,6 +46,13 @@ def test_a_class_has_no_other_user_at_once_nor_while_anybody_is_in_it() -> None:
     assert user_classes(plan({1002}, LANES, Mode, occupied={202, 203})) == {1002: 204}
 
 
+def test_a_port_leads_to_no_other_lane_in_the_change_in_which_its_own_goes() -> None:
+    before = plan({1001}, ("secret@a",), Mode)
+    after = plan({1001}, ("open@b",), Mode, before)
+
+    assert {entry.port for entry in before if entry.lane} & {entry.port for entry in after if entry.lane} == set()
+
+
 def test_where_every_class_is_occupied_a_new_user_gets_one_all_the_same() -> None:
     assert user_classes(plan({1002}, LANES, Mode, occupied=range(200, 300))) == {1002: 202}
 

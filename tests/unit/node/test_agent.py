@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pointsman.dataplane.entries import user_classes
 from pointsman.model.connection import Connection
 from pointsman.model.fault import Fault
 from pointsman.model.problem import Place
@@ -41,6 +42,7 @@ class Kernel:
         self.plans: list[Plan] = []
         self.glass: list[int] = []
         self.refuses = ""
+        self.classes: frozenset[int] = frozenset()
 
     def apply(self, plan: Plan, glass: int) -> None:
         if self.refuses:
@@ -56,7 +58,7 @@ class Kernel:
         return set(lanes)
 
     def occupied(self) -> frozenset[int]:
-        return frozenset()
+        return self.classes
 
     def counters(self) -> dict[str, tuple[int, int]]:
         return {}
@@ -111,6 +113,29 @@ def test_a_turn_that_failed_leaves_the_plan_in_force_and_is_told(
     ]
     assert again[1]["warnings"] == []
     assert (good[2] > 0, again[2]) == (True, 0)
+
+
+def test_a_user_keeps_his_class_where_a_change_fails_and_another_gets_none_that_is_in_use(
+    tmp_path: Path, world: tuple[Agent, Kernel]
+) -> None:
+    agent, kernel = world
+
+    async def name(uid: int) -> dict[int, int]:
+        text = POLICY.replace("when: '", f"when: 'process.uid == {uid} && ")
+        await agent.orders.apply_policy(text.encode(), "p.yaml", tmp_path)
+        return user_classes(kernel.plans[-1].memory.entries)
+
+    async def changes() -> list[dict[int, int]]:
+        found = [await name(1001)]
+        kernel.refuses, kernel.classes = "no memory", frozenset({202})
+        with pytest.raises(Fault):
+            await name(1002)
+        kernel.refuses = ""
+        found.append(await name(1001))
+        kernel.classes = frozenset({202, 203, 204})
+        return [*found, await name(1003)]
+
+    assert asyncio.run(changes()) == [{1001: 202}, {1001: 202}, {1003: 205}]
 
 
 def test_a_new_policy_that_a_tunnel_cannot_carry_is_told_in_the_log(

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import pytest
+
 from pointsman.model.connection import Connection
-from pointsman.node.placing import Placing, belongs
+from pointsman.node.placing import MOST_ASKED, Placing, belongs
 from pointsman.system.log import Log
 
 NAMED = (2001, 2002)
@@ -12,14 +14,14 @@ CLASSES = {2001: 202, 2002: 203, 3001: 204}  # 3001 is a holder that no rule nam
 
 @dataclass
 class Kernel:
-    """Knows whose each connection is, and counts the questions; `guessed` is what seems so."""
+    """Knows whose each connection is, and counts the questions; `seen` is what seems so."""
 
     users: dict[int, int | None]
-    guessed: dict[int, int] = field(default_factory=dict)
+    seen: dict[int, frozenset[int]] = field(default_factory=dict)
     asked: int = 0
 
-    def likely_user(self, taken: Connection) -> int | None:
-        return self.guessed.get(taken.remote_port, self.users[taken.remote_port])
+    def seeming(self, taken: Connection) -> frozenset[int]:
+        return self.seen.get(taken.remote_port, frozenset({self.users[taken.remote_port] or 0}))
 
     def user_of(self, taken: Connection) -> int | None:
         self.asked += 1
@@ -49,14 +51,36 @@ def test_who_is_in_anothers_entry_is_ended_and_who_has_closed_is_not() -> None:
     assert found == [here[0]]
 
 
-def test_what_only_seems_to_be_wrong_goes_on() -> None:
-    kernel = Kernel({1: 5000}, guessed={1: 2001})
+@pytest.mark.parametrize("seen", [frozenset(), frozenset({2001, 5000}), frozenset({0})])
+def test_where_it_is_not_plain_whose_it_is_the_kernel_is_asked(seen: frozenset[int]) -> None:
+    for uid, number, wrong in ((5000, 201, False), (2001, 201, True), (5000, 202, True), (2001, 202, False)):
+        kernel = Kernel({1: uid}, {1: seen})
+        here = [taken(number * 100, 1)]
+
+        assert placing().misplaced(here, CLASSES | {0: 206}, (*NAMED, 0), kernel) == (here if wrong else [])
+        assert kernel.asked == 1
+
+
+def test_root_where_no_rule_names_him_costs_no_question() -> None:
+    kernel = Kernel({1: 0})
 
     assert placing().misplaced([taken(20100, 1)], CLASSES, NAMED, kernel) == []
+    assert kernel.asked == 0
+
+
+def test_one_turn_asks_so_often_and_the_next_goes_on() -> None:
+    here = [taken(20100, caller) for caller in range(1, MOST_ASKED + 11)]
+    kernel, watched = (
+        Kernel(dict.fromkeys(range(1, MOST_ASKED + 11), 2001), dict.fromkeys(range(500), frozenset())),
+        placing(),
+    )
+
+    assert len(watched.misplaced(here, CLASSES, NAMED, kernel)) == MOST_ASKED
+    assert watched.misplaced(here[MOST_ASKED:], CLASSES, NAMED, kernel) == here[MOST_ASKED:]
 
 
 def test_each_is_asked_about_once_and_again_when_a_policy_names_others() -> None:
-    here, kernel, watched = [taken(20100, 1)], Kernel({1: 5000}, guessed={1: 2001}), placing()
+    here, kernel, watched = [taken(20100, 1)], Kernel({1: 5000}, {1: frozenset()}), placing()
 
     found = [watched.misplaced(here, CLASSES, NAMED, kernel) for _ in range(3)]
     assert (found, kernel.asked) == ([[], [], []], 1)

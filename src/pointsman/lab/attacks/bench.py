@@ -124,10 +124,7 @@ class Bench:
 
     def status(self) -> dict[str, Any]:
         """Return what the agent says of itself."""
-        done = self.pointsman("status", "--json")
-        if done.returncode:
-            raise Fault("lab-status", "ask for the status", done.stderr.strip())
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = instance.agent_status(self.lab)
         return found
 
     def on(self, *argv: str, host: str = world.INSTANCE) -> str:
