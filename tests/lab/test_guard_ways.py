@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pointsman.dataplane.capture import Capture, compile_capture
+from pointsman.dataplane.capture import Capture, chosen, compile_capture
 from pointsman.dataplane.guard import GuardSpec, State
 from pointsman.model.entry import Entry, Mode
 from tests.lab.guard_flows import ASK, CAPTURE, DENY, ENTRIES, upstream
@@ -82,6 +82,26 @@ def test_an_entry_cannot_be_connected_to_directly(bench, open_spec: GuardSpec) -
     assert answers == {"ConnectionRefusedError"}
 
 
+# Root may give packets any priority.
+_CLAIMED = """
+import socket, sys
+address, priority = sys.argv[1:]
+with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as line:
+    line.settimeout(2); line.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, int(priority))
+    try: line.connect((address, 9999)); print(line.recv(100).decode(), end="")
+    except OSError as error: print(type(error).__name__, end="")
+"""
+
+
+@pytest.mark.parametrize("address", ["198.51.100.9", "2001:db8:2::9"])
+def test_nobody_claims_an_entry_by_a_priority_of_his_own(bench, open_spec: GuardSpec, address: str) -> None:
+    bench.guard(replace(open_spec, capture=CAPTURE))
+    major, _, minor = chosen(next(entry.port for entry in ENTRIES if entry.uid is None)).partition(":")
+    priority = (int(major, 16) << 16) + int(minor, 16)
+
+    assert bench.python(_CLAIMED, address, str(priority)) == "ConnectionRefusedError"
+
+
 # Two entries, and users who connect from one port one after the other; how the first connection ends is asked for.
 _AGAIN = """
 import os, socket, struct, sys
@@ -118,7 +138,7 @@ else:
     except TimeoutError: pass
     for _ in waiting: doors[21000].accept()
 line.close()
-print(met(2002, 40001), met(2001, 40001), met(2002, 40002), end="")
+print(met(2002, 40001), met(2002, 40002), end="")
 """
 
 
@@ -129,7 +149,7 @@ def test_a_port_that_another_user_had_leads_to_nobody_elses_entry(
 ) -> None:
     bench.guard(replace(open_spec, capture=_two_entries()))
 
-    assert bench.python(_AGAIN, address, near, how) == "TimeoutError 21000 21001"
+    assert bench.python(_AGAIN, address, near, how) == "21001 21001"
 
 
 # Somebody with CAP_NET_RAW, who sees all on `lo`, writes into a captured connection, or answers in the proxy's place.

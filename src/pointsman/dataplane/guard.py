@@ -25,6 +25,7 @@ from pointsman.dataplane.nftables import (
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.treatment import Treatment, limit_names, write_limits
 from pointsman.model.policy import Ports
+from pointsman.model.routing import FAMILIES
 from pointsman.model.tunnel import Lane
 
 TABLE = "pointsman"
@@ -135,6 +136,7 @@ def guard_text(spec: GuardSpec, counted: Counts | None = None) -> str:
             *(_counter(name, counted) for name in counter_names(spec)),
             write_limits(buckets, spec.treatments),
             *(write_set(declared) for declared in _sets(spec)),
+            *(_forgotten(version) for version in FAMILIES if spec.capture.entries),
             _glass(spec.glass),
             *(write_chain(chain) for chain in _chains(spec, buckets)),
         )
@@ -161,6 +163,13 @@ def counter_names(spec: GuardSpec) -> tuple[str, ...]:
 def _counter(name: str, counted: Counts) -> str:
     packets, size = counted.get(name, (0, 0))
     return f"  counter {name} {{\n    packets {packets} bytes {size}\n  }}\n"
+
+
+def _forgotten(version: int) -> str:
+    """Return how long the kernel knows of captured connections that were reset, or that nobody has answered yet."""
+    family = {4: "ip", 6: "ip6"}[version]
+    lines = ("protocol tcp", f"l3proto {family}", "policy = { close : 1, syn_sent : 2 }")
+    return f"  ct timeout forgotten{version} {{\n" + "".join(f"    {line}\n" for line in lines) + "  }\n"
 
 
 def _glass(seconds: int) -> str:

@@ -4,7 +4,7 @@ from pointsman.dataplane import treatment
 from pointsman.dataplane.capture import Capture, chosen
 from pointsman.dataplane.nftables import LATER, Chain, braced, device, lane_counter, mark, rules, users
 from pointsman.dataplane.ours import Ours
-from pointsman.model.routing import MASK
+from pointsman.model.routing import FAMILIES, MASK
 from pointsman.model.tunnel import Lane
 
 PROXY_ZONE = 7112
@@ -62,7 +62,7 @@ def _captured(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
 
     The kernel takes a new connection for the one before it on the same ports, somebody else's maybe, if the proxy has
     reset that one less than 10 s ago, and redirects it as it did that one. So an entry is chosen anew for each first
-    packet, and `inbound` drops what was meant for another; sent again it is let in, once the other is forgotten.
+    packet, and `inbound` drops what was meant for another; sent again it is let in, for the other is soon `forgotten`.
     """
     entries = {chosen(port): port for port in capture.entries}
     choose = rules(
@@ -76,6 +76,7 @@ def _captured(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
         "ip6 daddr . th dport @resolvers6 return",
         "meta skuid 0 ip daddr . th dport @gateways4 return",
         "meta skuid 0 ip6 daddr . th dport @gateways6 return",
+        [f'meta nfproto ipv{version} ct state new ct timeout set "forgotten{version}"' for version in FAMILIES],
         f"meta skuid >= 0 goto {capture.chains[0].name}" if capture.chains else "",
     )
     ways = braced(f"{name} : {port}" for name, port in entries.items())

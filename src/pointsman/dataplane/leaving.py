@@ -6,7 +6,19 @@ refusal is what has no owner to tell.
 
 from pointsman.dataplane import treatment
 from pointsman.dataplane.capture import Capture
-from pointsman.dataplane.nftables import FIRST, Chain, braced, comment, device, lane_counter, mark, ports, rules, users
+from pointsman.dataplane.nftables import (
+    FIRST,
+    LATER,
+    Chain,
+    braced,
+    comment,
+    device,
+    lane_counter,
+    mark,
+    ports,
+    rules,
+    users,
+)
 from pointsman.dataplane.ours import Ours
 from pointsman.dataplane.queues import priority
 from pointsman.dataplane.treatment import Treatment
@@ -204,5 +216,5 @@ def _forged(ours: Ours, capture: Capture) -> tuple[str, ...]:
         return (answers,)
     owned = braced(str(port) for port, _ in capture.owned)
     owners = braced(f"{port} . {uid}" for port, uid in capture.owned)
-    others = f"tcp dport {owned} meta skuid >= 0 tcp dport . meta skuid != {owners}"
+    others = f"tcp dport {owned} {LATER} meta skuid >= 0 tcp dport . meta skuid != {owners}"
     return (answers, f"ct status dnat ct direction original {others} {held}")

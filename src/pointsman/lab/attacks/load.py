@@ -125,7 +125,7 @@ def held(canary: bytes, until: float, many: int, say: bytes) -> dict[str, int]:
     refused = cut = 0
     for _ in range(many):
         line = socket.socket()
-        line.settimeout(1)
+        line.settimeout(0.2)  # one whose port another user has just had waits for a second
         try:
             line.connect(API)
             line.setblocking(False)

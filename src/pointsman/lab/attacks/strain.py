@@ -30,7 +30,7 @@ def fetch(number):
     line = http.client.HTTPConnection("198.51.100.80", 80, timeout=60)
     if way == "up": line.request("POST", "/up", iter(lambda: b"x" * 16384, b""), headers)
     line.request("GET", f"/big?bytes={size}", headers=headers)
-    answer = line.getresponse(); assert answer.status == 200
+    answer = line.getresponse(); assert answer.status == 200, (answer.status, answer.read(400))
     while data := answer.read1(65536): came[number] += len(data)
 def sent(): return next(int(line.split()[9]) for line in open("/proc/net/dev") if f"{device}:" in line)
 def moved(): return sent() if way == "up" else sum(came)
