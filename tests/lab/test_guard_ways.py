@@ -1,12 +1,13 @@
 """What the guard lets through, by which way and for whom."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from pointsman.dataplane.capture import Capture, chosen, compile_capture
-from pointsman.dataplane.guard import GuardSpec, State
+from pointsman.dataplane.guard import GuardSpec, State, guard_text
 from pointsman.model.entry import Entry, Mode
 from tests.lab.guard_flows import ASK, CAPTURE, DENY, ENTRIES, upstream
 
@@ -204,6 +205,27 @@ def test_nobody_writes_into_a_captured_connection_of_another(
     bench.guard(replace(open_spec, capture=_two_entries()))
 
     assert bench.python(_INJECT, address, near, into, way) == "TimeoutError"
+
+
+# A captured connection, then another guard, then an answer on it.
+_CLOSING = """
+import os, socket, subprocess, sys
+os.seteuid(64001); door = socket.create_server(("127.0.0.1", 21000)); os.seteuid(0)
+os.seteuid(2001); line = socket.socket(); os.seteuid(0)
+line.settimeout(3); line.connect(("198.51.100.9", 80))
+os.seteuid(64001); end = door.accept()[0]; os.seteuid(0)
+subprocess.run(["nft", "-f", "-"], stdin=sys.stdin, check=True)
+end.sendall(b"bye"); end.close()
+try: print(line.recv(9).decode(), line.recv(9).decode(), end="")
+except OSError as error: print(type(error).__name__, end="")
+"""
+
+
+def test_a_captured_connection_is_told_of_its_end_when_the_guard_has_closed(bench, open_spec: GuardSpec) -> None:
+    bench.guard(replace(open_spec, capture=_two_entries()))
+    closed = guard_text(replace(open_spec, state=State.CLOSED))
+
+    assert bench.on(bench.host, sys.executable, "-c", _CLOSING, given=closed) == "bye "
 
 
 def _two_entries() -> Capture:

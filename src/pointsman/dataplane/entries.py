@@ -2,8 +2,8 @@
 
 A port is `base + 100 * class + outcome`, so its first three digits are the class. Class 0 holds the ports of
 mode `tcp`; every other class stands for one user, the first of them for all users that no rule names. A port
-keeps its meaning for as long as it is wanted, has no other in the change in which it loses it, and a class has no other
-user while anybody is in it: connections that are already there never change theirs.
+keeps its meaning for as long as it is wanted. As long as others are free it has no new one in the change in which it
+loses its own, and a class has no new user while anybody is in it: what is already there does not change its meaning.
 """
 
 from collections.abc import Collection, Iterable

@@ -61,7 +61,7 @@ def _captured(ours: Ours, capture: Capture) -> tuple[Chain, ...]:
     """Choose the entry of what has an owner, and redirect it, before the redirects of others with their priority -100.
 
     The kernel takes a new connection for the one before it on the same ports, somebody else's maybe, if the proxy has
-    reset that one less than 10 s ago, and redirects it as it did that one. So an entry is chosen anew for each first
+    just reset that one, and redirects it as it did that one. So an entry is chosen anew for each first
     packet, and `inbound` drops what was meant for another; sent again it is let in, for the other is soon `forgotten`.
     """
     entries = {chosen(port): port for port in capture.entries}
